@@ -1,0 +1,177 @@
+//! Facts: what happened to an order, once each, in order. The timeline shows them, the outbox publishes them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Instant;
+use crate::ids::ShipmentId;
+use crate::message::Topic;
+use crate::money::Money;
+
+/// Declares the kinds of facts with their wire names.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $wire:literal,)*) => {
+        /// What kind of thing happened. Wire names are constants: a rename in Rust must not change a published event.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum FactKind {
+            $($(#[$doc])* #[serde(rename = $wire)] $name,)*
+            /// A kind that this version does not know (written by a newer one).
+            #[serde(other, rename = "unknown")]
+            Unknown,
+        }
+        impl FactKind {
+            /// Every kind that this version writes.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The wire name.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $wire,)* Self::Unknown => "unknown" }
+            }
+
+            /// Reads the wire name.
+            pub fn parse(name: &str) -> Self {
+                match name { $($wire => Self::$name,)* _ => Self::Unknown }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// The order was accepted.
+    OrderPlaced = "order.placed",
+    /// Stock is reserved and money is held.
+    OrderConfirmed = "order.confirmed",
+    /// The order was refused; the reason says why.
+    OrderRejected = "order.rejected",
+    /// A cancel was accepted; the undo has begun.
+    OrderCancelling = "order.cancelling",
+    /// Every undo is done.
+    OrderCancelled = "order.cancelled",
+    /// Everything is delivered and paid.
+    OrderCompleted = "order.completed",
+    /// Stock was promised to the order.
+    StockReserved = "stock.reserved",
+    /// The promise had run out before the order was confirmed.
+    StockLapsed = "stock.lapsed",
+    /// The promise was taken back.
+    StockReleased = "stock.released",
+    /// The goods left the stock.
+    StockCommitted = "stock.committed",
+    /// Goods left although their order was cancelled.
+    StockDeparted = "stock.departed",
+    /// Funds are held.
+    PaymentAuthorized = "payment.authorized",
+    /// The gateway refused to hold funds.
+    PaymentDeclined = "payment.declined",
+    /// The customer must authenticate.
+    PaymentActionRequired = "payment.action_required",
+    /// Held funds were taken for a shipment.
+    PaymentCaptured = "payment.captured",
+    /// The gateway refused to take held funds.
+    PaymentCaptureRefused = "payment.capture_refused",
+    /// The hold on the funds was released.
+    PaymentVoided = "payment.voided",
+    /// A courier was booked.
+    ShipmentBooked = "shipment.booked",
+    /// The carrier refused the booking.
+    ShipmentBookingRefused = "shipment.booking_refused",
+    /// The booking was taken back.
+    ShipmentBookingCancelled = "shipment.booking_cancelled",
+    /// The parcel was handed to the carrier.
+    ShipmentShipped = "shipment.shipped",
+    /// The parcel is on its way.
+    ShipmentInTransit = "shipment.in_transit",
+    /// The carrier cannot find the parcel.
+    ShipmentLost = "shipment.lost",
+    /// The parcel arrived.
+    ShipmentDelivered = "shipment.delivered",
+    /// The parcel came back.
+    ShipmentReturned = "shipment.returned_to_sender",
+    /// A hold was placed.
+    HoldPlaced = "hold.placed",
+    /// A hold was released.
+    HoldReleased = "hold.released",
+    /// A hold reached its end.
+    HoldExpired = "hold.expired",
+    /// Something needs a person.
+    AttentionRaised = "attention.raised",
+    /// It no longer does.
+    AttentionCleared = "attention.cleared",
+    /// A signal could not be read or was not allowed; nothing changed.
+    SignalIgnored = "signal.ignored",
+}
+
+/// One thing that happened to an order. Holds no personal data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact {
+    /// Names the fact within its order: recording it again (a retry, a workflow reset) changes nothing.
+    pub key: String,
+    /// What kind.
+    pub kind: FactKind,
+    /// When it happened.
+    pub at: Instant,
+    /// Who caused it: `system`, `api`, `temporal`, `carrier`, or the actor that a command named.
+    pub actor: String,
+    /// Why, in the actor's words or a code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The shipment it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shipment: Option<ShipmentId>,
+    /// The money it moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<Money>,
+    /// The message that the customer gets about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tell: Option<Topic>,
+}
+
+impl Fact {
+    /// A fact of the system itself.
+    pub fn new(key: impl Into<String>, kind: FactKind, at: Instant) -> Self {
+        Self { key: key.into(), kind, at, actor: "system".to_owned(), reason: None, shipment: None, amount: None, tell: None }
+    }
+
+    /// Caused by `actor`.
+    pub fn by(mut self, actor: impl Into<String>) -> Self {
+        self.actor = actor.into();
+        self
+    }
+
+    /// For this reason.
+    pub fn because(mut self, reason: impl Into<String>) -> Self {
+        self.reason = Some(reason.into());
+        self
+    }
+
+    /// About this shipment.
+    pub fn about(mut self, shipment: &ShipmentId) -> Self {
+        self.shipment = Some(shipment.clone());
+        self
+    }
+
+    /// Moving this money.
+    pub fn moving(mut self, amount: Money) -> Self {
+        self.amount = Some(amount);
+        self
+    }
+
+    /// Told to the customer.
+    pub fn told_as(mut self, topic: Topic) -> Self {
+        self.tell = Some(topic);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wire_names_are_unique_and_read_back() {
+        for kind in FactKind::ALL {
+            assert_eq!(FactKind::parse(kind.as_str()), *kind);
+            assert_eq!(serde_json::to_string(kind).unwrap(), format!("\"{}\"", kind.as_str()));
+        }
+        assert_eq!(serde_json::from_str::<FactKind>("\"order.teleported\"").unwrap(), FactKind::Unknown);
+    }
+}

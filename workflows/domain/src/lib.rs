@@ -1,0 +1,19 @@
+//! The words of order fulfilment and the rules between them: pure, deterministic, without I/O.
+//!
+//! Everything here is data and functions on data. No clock, no randomness: instants and ids come in as arguments, so the
+//! same code decides the same way in a workflow, in its replay and in a test.
+
+pub mod customer;
+pub mod event;
+pub mod ids;
+pub mod life;
+pub mod message;
+pub mod money;
+pub mod order;
+pub mod payment;
+pub mod pricing;
+pub mod shipment;
+pub mod stock;
+
+/// An instant. Always UTC; a customer's time zone exists only in message templates.
+pub type Instant = chrono::DateTime<chrono::Utc>;

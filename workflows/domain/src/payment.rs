@@ -1,0 +1,75 @@
+//! An order's money: held, taken, given back.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Instant;
+use crate::money::{Currency, Money};
+
+/// How the customer pays: a token of the gateway, never card data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentMethod(pub String);
+
+/// Where an order's money stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PaymentStatus {
+    /// Nothing was asked of the gateway yet.
+    Pending,
+    /// The order costs nothing.
+    NotRequired,
+    /// The customer must authenticate.
+    RequiresAction,
+    /// Funds are held.
+    Authorized,
+    /// The gateway refused to hold funds.
+    Declined,
+    /// Some of the held funds were taken.
+    PartiallyCaptured,
+    /// All was taken.
+    Captured,
+    /// The hold on the funds was released.
+    Voided,
+    /// Taken funds were returned.
+    Refunded,
+}
+
+impl PaymentStatus {
+    /// The wire name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::NotRequired => "not_required",
+            Self::RequiresAction => "requires_action",
+            Self::Authorized => "authorized",
+            Self::Declined => "declined",
+            Self::PartiallyCaptured => "partially_captured",
+            Self::Captured => "captured",
+            Self::Voided => "voided",
+            Self::Refunded => "refunded",
+        }
+    }
+}
+
+/// An order's payment as the order sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payment {
+    /// Where it stands.
+    pub status: PaymentStatus,
+    /// Funds held at most.
+    pub authorized: Money,
+    /// Funds taken.
+    pub captured: Money,
+    /// Funds returned.
+    pub refunded: Money,
+    /// When the hold on the funds ends by itself.
+    #[serde(default)]
+    pub authorization_expires_at: Option<Instant>,
+}
+
+impl Payment {
+    /// A payment of which nothing has happened.
+    pub fn pending(currency: Currency) -> Self {
+        let zero = Money::zero(currency);
+        Self { status: PaymentStatus::Pending, authorized: zero, captured: zero, refunded: zero, authorization_expires_at: None }
+    }
+}

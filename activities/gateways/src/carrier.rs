@@ -1,0 +1,96 @@
+//! The carrier: book a pickup, cancel it. Where a parcel is, it reports through the API's shipment events.
+
+use async_trait::async_trait;
+use oms_domain::Instant;
+use oms_domain::customer::Address;
+use oms_domain::ids::{Location, ShipmentId};
+use serde::{Deserialize, Serialize};
+
+use crate::GatewayError;
+
+mod sandbox;
+pub use sandbox::{BookingStatus, SandboxBooking, SandboxCarrier};
+
+/// Books the transport of one shipment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BookRequest {
+    /// Idempotency key.
+    pub key: String,
+    /// The shipment.
+    pub shipment_id: ShipmentId,
+    /// The place it leaves from.
+    pub location: Location,
+    /// Where it goes.
+    pub to: Address,
+    /// Now.
+    pub now: Instant,
+}
+
+/// Cancels a transport. Names the booking by its key, because whoever undoes a step may never have heard its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CancelRequest {
+    /// Idempotency key.
+    pub key: String,
+    /// The key under which the transport was, or may have been, or may yet be booked.
+    pub book_key: String,
+    /// The shipment.
+    pub shipment_id: ShipmentId,
+    /// Now.
+    pub now: Instant,
+}
+
+/// Answer to a booking.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Booking {
+    /// The parcel will be fetched.
+    Booked {
+        /// The carrier's name.
+        carrier: String,
+        /// The parcel's number.
+        tracking_number: String,
+        /// The carrier's id of the booking.
+        reference: String,
+    },
+    /// It will not, and never under this key.
+    Refused {
+        /// The carrier's word for why, such as `cancelled`.
+        code: String,
+    },
+}
+
+/// Answer to a cancellation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cancel {
+    /// The transport will not take place.
+    Cancelled,
+    /// Nothing was booked. Nothing will be: a later booking under that key is refused as `cancelled`.
+    Nothing,
+}
+
+/// What became of one idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CarrierOperation {
+    /// It was a booking. Tells how it stands now: a cancelled one is refused.
+    Book(Booking),
+    /// It was a cancellation.
+    Cancel(Cancel),
+}
+
+/// A carrier. Every operation is idempotent by its key: a repeat has no effect and is answered with the truth.
+#[async_trait]
+pub trait Carrier: Send + Sync {
+    /// Books a transport. Errors: [`GatewayError`].
+    async fn book(&self, request: BookRequest) -> Result<Booking, GatewayError>;
+
+    /// Cancels a transport. Errors: [`GatewayError`].
+    async fn cancel(&self, request: CancelRequest) -> Result<Cancel, GatewayError>;
+
+    /// The truth about one idempotency key; `None` if nothing ever took effect under it. Errors: [`GatewayError`].
+    async fn lookup(&self, key: &str) -> Result<Option<CarrierOperation>, GatewayError>;
+
+    /// Whether no real parcel moves.
+    fn is_sandbox(&self) -> bool;
+}

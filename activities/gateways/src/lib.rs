@@ -1,0 +1,44 @@
+//! Outside parties behind one trait each: payment gateway, carrier, mail, SMS; and a sandbox twin of each.
+//!
+//! The rules of this room: every operation carries an idempotency key and may be called any number of times; *refused* is
+//! an answer, not an error; and a party that does not answer is either [`GatewayError::Unavailable`] (nothing happened)
+//! or [`GatewayError::UnknownOutcome`] (ask again under the same key, or look the key up, never assume).
+
+pub mod carrier;
+pub mod faults;
+mod folder;
+pub mod ledger;
+pub mod mail;
+pub mod payment;
+pub mod sandbox;
+pub mod sms;
+pub mod templates;
+
+/// Why an outside party gave no answer. `detail` is for operators: it never holds personal data or secrets.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GatewayError {
+    /// The party did not act: the same call may be made again later.
+    #[error("unavailable: {detail}")]
+    Unavailable {
+        /// What was seen.
+        detail: String,
+    },
+    /// The party may have acted: only asking it under the same key tells.
+    #[error("unknown outcome: {detail}")]
+    UnknownOutcome {
+        /// What was seen.
+        detail: String,
+    },
+}
+
+impl GatewayError {
+    /// The party did not act.
+    pub fn unavailable(detail: impl Into<String>) -> Self {
+        Self::Unavailable { detail: detail.into() }
+    }
+
+    /// The party may have acted.
+    pub fn unknown_outcome(detail: impl Into<String>) -> Self {
+        Self::UnknownOutcome { detail: detail.into() }
+    }
+}

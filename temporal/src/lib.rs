@@ -1,0 +1,17 @@
+//! What this project knows about the Temporal platform, and nothing about orders.
+//!
+//! - [`cli`]: finds or fetches the `temporal` executable (and the time-skipping test server).
+//! - [`server`]: runs the dev server as a supervised child with a database file.
+//! - [`connect`]: a client within a bounded time, and the call options of a request path.
+//! - [`bootstrap`]: namespace and search attributes, usable before it returns.
+//! - [`worker`]: an SDK worker on a thread of its own.
+//! - [`replay`]: recorded histories against today's workflow code.
+
+pub mod bootstrap;
+pub mod cli;
+pub mod connect;
+mod install;
+mod process;
+pub mod replay;
+pub mod server;
+pub mod worker;

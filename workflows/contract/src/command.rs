@@ -1,0 +1,115 @@
+//! Ways back into a running order: updates, which answer, and signals of the same names, which do not.
+
+use oms_domain::Instant;
+use oms_domain::ids::HoldId;
+use oms_domain::life::{CancelVerdict, HoldKind, Why};
+use oms_domain::order::Status;
+use oms_domain::shipment::{Scan, ScanResult};
+use serde::{Deserialize, Serialize};
+
+/// Stop the order for good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancel {
+    /// Why.
+    pub reason: Why,
+    /// Who asks.
+    #[serde(default)]
+    pub actor: Option<String>,
+}
+
+/// Stop the order for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaceHold {
+    /// The hold's id, so that asking twice places one; derived by the workflow when missing.
+    #[serde(default)]
+    pub id: Option<HoldId>,
+    /// What kind.
+    pub kind: HoldKind,
+    /// Why.
+    pub reason: Why,
+    /// When it ends by itself, if ever.
+    #[serde(default)]
+    pub until: Option<Instant>,
+    /// Who asks.
+    #[serde(default)]
+    pub actor: Option<String>,
+}
+
+/// Let the order go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseHold {
+    /// Which hold.
+    pub id: HoldId,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<Why>,
+    /// Who asks.
+    #[serde(default)]
+    pub actor: Option<String>,
+}
+
+/// Warehouse or carrier report a shipment's progress.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShipmentEvent {
+    /// The report.
+    #[serde(flatten)]
+    pub scan: Scan,
+    /// Who reports.
+    #[serde(default)]
+    pub actor: Option<String>,
+}
+
+/// The gateway has news about the order's payment; the workflow asks it which.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentNews {
+    /// Who reports.
+    #[serde(default)]
+    pub actor: Option<String>,
+}
+
+/// The answer to [`Cancel`]. A refusal is an update failure whose message is a `oms_domain::life::Refusal`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelAnswer {
+    /// The verdict.
+    pub result: CancelVerdict,
+    /// The record that will show it.
+    pub rev: u64,
+}
+
+/// The answer to [`PlaceHold`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldAnswer {
+    /// The hold's id.
+    pub id: HoldId,
+    /// The record that will show it.
+    pub rev: u64,
+}
+
+/// The answer to [`ReleaseHold`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseAnswer {
+    /// The record that will show it.
+    pub rev: u64,
+}
+
+/// The answer to [`ShipmentEvent`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShipmentAnswer {
+    /// What became of it.
+    pub result: ScanResult,
+    /// The record that will show it.
+    pub rev: u64,
+}
+
+/// The answer of query `status`, and the result of workflow `Order`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusAnswer {
+    /// Where the order stands.
+    pub status: Status,
+    /// Its whole mutable state.
+    pub life: oms_domain::life::Life,
+    /// The newest record.
+    pub rev: u64,
+    /// What the order waits on, in words.
+    pub waiting_on: String,
+}

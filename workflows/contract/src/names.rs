@@ -1,0 +1,59 @@
+//! Task queues and workflow ids.
+
+use oms_domain::ids::OrderId;
+
+/// A task queue. Queues are separate so that each kind of work scales and fails alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Queue {
+    /// Orders' workflows and their records.
+    Orders,
+    /// Stock.
+    Inventory,
+    /// Money.
+    Payments,
+    /// Carriers.
+    Shipping,
+    /// Messages.
+    Notifications,
+}
+
+impl Queue {
+    /// Every queue; also the list of worker roles.
+    pub const ALL: [Self; 5] = [Self::Orders, Self::Inventory, Self::Payments, Self::Shipping, Self::Notifications];
+
+    /// The queue's name in Temporal, which is the worker role's name too.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Orders => "orders",
+            Self::Inventory => "inventory",
+            Self::Payments => "payments",
+            Self::Shipping => "shipping",
+            Self::Notifications => "notifications",
+        }
+    }
+
+    /// Reads a queue's name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|q| q.name() == name)
+    }
+}
+
+/// The workflow id of an order.
+pub fn order_workflow(order: &OrderId) -> String {
+    format!("order/{order}")
+}
+
+/// The order of a workflow id made by [`order_workflow`].
+pub fn order_of_workflow(workflow_id: &str) -> Option<OrderId> {
+    OrderId::parse(workflow_id.strip_prefix("order/")?).ok()
+}
+
+/// The workflow id of what follows a report that came after its order had ended.
+pub fn aftermath_workflow(order: &OrderId, event_id: &str) -> String {
+    format!("aftermath/{order}/{event_id}")
+}
+
+/// The workflow id of a batch of messages.
+pub fn mailout_workflow(batch_id: &str) -> String {
+    format!("mailout/{batch_id}")
+}

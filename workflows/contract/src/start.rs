@@ -1,0 +1,140 @@
+//! What workflows are started with: everything they need to decide, frozen at the start, so that a changed setting never breaks a
+//! replay and a test can shrink every deadline.
+
+use oms_domain::Instant;
+use oms_domain::ids::{Location, MessageId, OrderId, Sku};
+use oms_domain::money::{Currency, Money};
+use oms_domain::payment::PaymentMethod;
+use oms_domain::shipment::Scan;
+use oms_domain::stock::Quantity;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Business deadlines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Deadlines {
+    /// How long stock is promised to an order that is not confirmed yet.
+    pub reservation: Duration,
+    /// How long a customer may take to authenticate.
+    pub payment_action: Duration,
+    /// How long a shipped parcel may go without arriving before a person looks.
+    pub no_scan: Duration,
+    /// How long an order may stand still before it has left before a person looks.
+    pub stuck: Duration,
+    /// Pause between captures after the gateway refused one.
+    pub capture_retry: Duration,
+    /// Pause before a step is asked again that ended in a defect.
+    pub defect_retry: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        const HOUR: u64 = 3_600;
+        Self {
+            reservation: Duration::from_secs(HOUR),
+            payment_action: Duration::from_secs(24 * HOUR),
+            no_scan: Duration::from_secs(7 * 24 * HOUR),
+            stuck: Duration::from_secs(48 * HOUR),
+            capture_retry: Duration::from_secs(6 * HOUR),
+            defect_retry: Duration::from_secs(300),
+        }
+    }
+}
+
+/// How patiently the engine repeats a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Patience {
+    /// Pause after the first failure.
+    pub first: Duration,
+    /// Longest pause.
+    pub most: Duration,
+    /// How long one attempt on SQL may take.
+    pub sql_attempt: Duration,
+    /// How long one attempt at an outside party may take.
+    pub gateway_attempt: Duration,
+    /// How long a record may try on the workflow's own worker before it moves to the queue.
+    pub local_record: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_millis(500),
+            most: Duration::from_secs(15),
+            sql_attempt: Duration::from_secs(10),
+            gateway_attempt: Duration::from_secs(15),
+            local_record: Duration::from_secs(4),
+        }
+    }
+}
+
+/// One line as the workflow needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderLine {
+    /// What.
+    pub sku: Sku,
+    /// How many.
+    pub quantity: u32,
+    /// Frozen price of all of them.
+    pub total: Money,
+}
+
+/// The input of workflow `Order`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderStart {
+    /// Which order.
+    pub order_id: OrderId,
+    /// Its intake.
+    pub placed_at: Instant,
+    /// Its currency.
+    pub currency: Currency,
+    /// What was ordered.
+    pub lines: Vec<OrderLine>,
+    /// What the customer pays.
+    pub total: Money,
+    /// The gateway's token.
+    pub method: PaymentMethod,
+    /// Business deadlines.
+    #[serde(default)]
+    pub deadlines: Deadlines,
+    /// Retry pauses and attempt limits.
+    #[serde(default)]
+    pub patience: Patience,
+    /// Write search attributes. Off only on the time-skipping test server, which knows none.
+    #[serde(default = "yes")]
+    pub search_attributes: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The input of workflow `Mailout`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailoutStart {
+    /// Messages claimed for this batch.
+    pub messages: Vec<MessageId>,
+    /// Retry pauses and attempt limits.
+    #[serde(default)]
+    pub patience: Patience,
+}
+
+/// The input of workflow `Aftermath`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AftermathStart {
+    /// The order, closed.
+    pub order_id: OrderId,
+    /// What was reported.
+    pub scan: Scan,
+    /// From where the parcel left.
+    pub location: Location,
+    /// What is inside.
+    pub lines: Vec<Quantity>,
+    /// When it was reported to us.
+    pub reported_at: Instant,
+    /// Retry pauses and attempt limits.
+    #[serde(default)]
+    pub patience: Patience,
+}

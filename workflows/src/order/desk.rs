@@ -1,0 +1,292 @@
+//! Where the order's parts meet the platform: every wait, timer and activity of an order goes through here, on tokens of its own,
+//! because the run's root token belongs to whoever presses "cancel" in the Temporal UI and must refuse nothing.
+
+use chrono::TimeDelta;
+use oms_contract::names::Queue;
+use oms_contract::start::{OrderStart, Patience};
+use oms_domain::Instant;
+use oms_domain::event::{Fact, FactKind};
+use oms_domain::ids::ShipmentId;
+use oms_domain::message::Topic;
+use oms_domain::order::Status;
+use std::time::{Duration, SystemTime};
+use temporalio_common::ActivityDefinition;
+use temporalio_workflow::workflows::select;
+use temporalio_workflow::{
+    ActivityExecutionError, CancellableFuture, TimerOptions, TimerResult, WaitConditionOptions, WorkflowCancellationToken,
+    WorkflowContext,
+};
+
+use super::{Order, Stop};
+use crate::policy;
+use crate::saga::{Step, Undo};
+
+/// The workflow's time; `fallback` only before the first task, when there is none.
+pub(super) fn time(workflow_time: Option<SystemTime>, fallback: Instant) -> Instant {
+    workflow_time.map_or(fallback, Instant::from)
+}
+
+/// `at` plus a span, saturating.
+pub(super) fn after(at: Instant, span: Duration) -> Instant {
+    TimeDelta::from_std(span).ok().and_then(|span| at.checked_add_signed(span)).unwrap_or(Instant::MAX_UTC)
+}
+
+/// How a forward step ended without a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Interrupted {
+    /// The order is being cancelled.
+    Stopped,
+    /// The parcel left meanwhile, so the step has lost its purpose.
+    Overtaken,
+}
+
+/// An order's access to the platform. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Desk {
+    ctx: WorkflowContext<Order>,
+}
+
+impl Desk {
+    pub(super) fn new(ctx: WorkflowContext<Order>) -> Self {
+        Self { ctx }
+    }
+
+    pub(super) fn ctx(&self) -> &WorkflowContext<Order> {
+        &self.ctx
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        time(self.ctx.workflow_time(), self.read(|s| s.moved_at))
+    }
+
+    pub(super) fn read<R>(&self, f: impl FnOnce(&Order) -> R) -> R {
+        self.ctx.state(f)
+    }
+
+    pub(super) fn write<R>(&self, f: impl FnOnce(&mut Order) -> R) -> R {
+        self.ctx.state_mut(f)
+    }
+
+    pub(super) fn start(&self) -> OrderStart {
+        self.read(|s| s.start.clone())
+    }
+
+    fn patience(&self) -> Patience {
+        self.read(|s| s.start.patience)
+    }
+
+    /// Waits for a condition, whatever happens to the run's own token.
+    pub(super) async fn until(&self, condition: impl FnMut(&Order) -> bool) {
+        let options = WaitConditionOptions::builder().cancellation_token(WorkflowCancellationToken::new()).build();
+        // its token is never cancelled, so there is no other answer than "now"
+        let _ = self.ctx.wait_condition_with_options(condition, options).await;
+    }
+
+    /// Waits for a condition at most until `deadline`; answers whether the condition came first.
+    pub(super) async fn until_or_at(&self, deadline: Instant, summary: &str, condition: impl FnMut(&Order) -> bool) -> bool {
+        let options = WaitConditionOptions::builder().cancellation_token(WorkflowCancellationToken::new()).build();
+        let mut met = Box::pin(self.ctx.wait_condition_with_options(condition, options));
+        let mut condition = met.as_mut();
+        // no timer for what is true already
+        if let Some(outcome) = futures::FutureExt::now_or_never(&mut condition) {
+            return outcome.is_ok();
+        }
+        let mut timer = self.timer(deadline, summary);
+        let met_first = select! {
+            _ = condition => true,
+            _ = timer => false,
+        };
+        if met_first {
+            timer.cancel();
+        }
+        met_first
+    }
+
+    /// A timer that fires at `deadline`.
+    pub(super) fn timer(&self, deadline: Instant, summary: &str) -> impl CancellableFuture<Output = TimerResult> + Unpin {
+        let span = (deadline - self.now()).to_std().unwrap_or_default();
+        let mut options = TimerOptions::builder(span).summary(summary.to_owned()).build();
+        options.cancellation_token = Some(WorkflowCancellationToken::new());
+        self.ctx.timer(options)
+    }
+
+    /// Says what part of the order waits for what; shown by `why`, the query and the Temporal UI.
+    pub(super) fn waiting(&self, part: &str, on: &str) {
+        self.write(|s| {
+            if on.is_empty() {
+                s.waiting_on.remove(part);
+            } else {
+                s.waiting_on.insert(part.to_owned(), on.to_owned());
+            }
+        });
+        let answer = self.read(Order::answer);
+        let held = if answer.life.holds.is_empty() { "" } else { " (on hold)" };
+        self.ctx.set_current_details(format!("**{}**{held}: waits on {}", answer.status, answer.waiting_on));
+    }
+
+    /// Runs a step of the way forward. A cancel, or an open hold for steps that wait for holds, calls it back even while it only backs
+    /// off, and waits for the acknowledgement, so that nothing fires late. After a hold it starts again under the same key.
+    pub(super) async fn step<D: ActivityDefinition>(
+        &self,
+        step: Step,
+        definition: impl Fn() -> D,
+        input: D::Input,
+        shipment: Option<&ShipmentId>,
+    ) -> Result<D::Output, Interrupted>
+    where
+        D::Input: Clone,
+    {
+        let part = shipment.map_or_else(|| step.summary().to_owned(), |id| format!("{} ({id})", step.summary()));
+        let overtakes = |s: &Order| step == Step::Book && shipment.is_some_and(|id| s.has_departed(id));
+        let stops = |s: &Order| s.life.status == Status::Cancelling && step.undo().is_some();
+        let holds = |s: &Order| step.waits_for_holds() && !s.life.holds.is_empty();
+        let outcome = loop {
+            if self.read(holds) && !self.read(stops) && !self.read(overtakes) {
+                self.waiting(&part, &format!("the release of a hold, before it can {}", step.summary()));
+                self.until(|s| !holds(s) || stops(s) || overtakes(s)).await;
+            }
+            if self.read(stops) {
+                break Err(Interrupted::Stopped);
+            }
+            if self.read(overtakes) {
+                break Err(Interrupted::Overtaken);
+            }
+            self.waiting(&part, step.summary());
+            let token = WorkflowCancellationToken::new();
+            let options = policy::activity(step.queue(), &self.patience(), part.clone(), token.clone());
+            let mut running = self.ctx.execute_activity(definition(), input.clone(), options);
+            let mut called_back = Box::pin(futures::FutureExt::fuse(self.until(|s| holds(s) || stops(s) || overtakes(s))));
+            let ended = select! {
+                ended = running => ended,
+                () = called_back => {
+                    token.cancel_with_reason("the order was stopped");
+                    running.await
+                }
+            };
+            match ended {
+                Ok(output) => break Ok(output),
+                // called back: the next turn of the loop says why
+                Err(ActivityExecutionError::Cancelled(_)) => {}
+                Err(_) if token.is_cancelled() => {}
+                Err(error) => self.defect(&part, &error).await,
+            }
+        };
+        self.waiting(&part, "");
+        self.write(|s| s.moved_at = time(self.ctx.workflow_time(), s.moved_at));
+        outcome
+    }
+
+    /// Runs an undo to its end, whatever it takes.
+    pub(super) async fn undo<D: ActivityDefinition>(&self, undo: Undo, definition: impl Fn() -> D, input: D::Input) -> D::Output
+    where
+        D::Input: Clone,
+    {
+        self.must(undo.queue(), undo.summary(), definition, input).await
+    }
+
+    /// Runs an activity to its end, whatever it takes.
+    pub(super) async fn must<D: ActivityDefinition>(
+        &self,
+        queue: Queue,
+        summary: &str,
+        definition: impl Fn() -> D,
+        input: D::Input,
+    ) -> D::Output
+    where
+        D::Input: Clone,
+    {
+        self.waiting(summary, summary);
+        loop {
+            let options = policy::activity(queue, &self.patience(), summary.to_owned(), WorkflowCancellationToken::new());
+            match self.ctx.execute_activity(definition(), input.clone(), options).await {
+                Ok(output) => {
+                    self.waiting(summary, "");
+                    self.write(|s| s.moved_at = time(self.ctx.workflow_time(), s.moved_at));
+                    return output;
+                }
+                Err(error) => self.defect(summary, &error).await,
+            }
+        }
+    }
+
+    /// An activity ended in a way that repeating at once would not mend: calls a person and pauses.
+    async fn defect(&self, part: &str, _error: &ActivityExecutionError) {
+        let now = self.now();
+        self.raise("defect", &format!("a step ended in a defect and is asked again later: {part}"), now);
+        let pause = self.read(|s| s.start.deadlines.defect_retry);
+        self.timer(after(now, pause), "pause after a defect").await;
+    }
+
+    /// Notes a fact that goes out with the next record.
+    pub(super) fn note(&self, fact: Fact) {
+        self.write(|s| s.journal.note(fact));
+    }
+
+    /// Notes a fact and has a record written.
+    pub(super) fn publish(&self, fact: Fact) {
+        self.write(|s| s.journal.publish(fact));
+    }
+
+    /// Calls a person.
+    pub(super) fn raise(&self, code: &str, detail: &str, now: Instant) {
+        self.write(|s| s.raise(code, detail, now));
+    }
+
+    /// Lowers a flag.
+    pub(super) fn clear(&self, code: &str) {
+        let now = self.now();
+        self.write(|s| {
+            if s.life.clear(code) {
+                s.flags += 1;
+                let key = format!("attention/{code}/cleared/{}", s.flags);
+                s.journal.publish(Fact::new(key, FactKind::AttentionCleared, now).because(code));
+            }
+        });
+    }
+
+    /// Gives the order its terminal status.
+    pub(super) fn end(&self, status: Status) {
+        let now = self.now();
+        self.write(|s| {
+            s.undo.clear();
+            s.waiting_on.clear();
+            let refused = s.life.refusing.take();
+            // every caller comes from a status with this edge; a missing one would show in the state machine's property test
+            if s.life.become_(status).is_err() {
+                return;
+            }
+            s.life.holds.clear();
+            s.life.reason = if status == Status::Rejected { refused } else { None };
+            let fact = match status {
+                Status::Completed => Fact::new("completed", FactKind::OrderCompleted, now),
+                Status::Rejected => Fact::new("rejected", FactKind::OrderRejected, now)
+                    .because(refused.map_or("unknown", |r| r.as_str()))
+                    .told_as(Topic::Rejected),
+                _ => Fact::new("cancelled", FactKind::OrderCancelled, now).told_as(Topic::Cancelled),
+            };
+            s.journal.publish(fact);
+        });
+    }
+}
+
+impl Order {
+    /// Whether the shipment has left the house.
+    pub(super) fn has_departed(&self, id: &ShipmentId) -> bool {
+        self.life.shipments.iter().any(|s| s.id == *id && s.status.departed())
+    }
+
+    /// Calls a person, once per reason.
+    pub(super) fn raise(&mut self, code: &str, detail: &str, now: Instant) {
+        if self.life.raise(code, detail, now) {
+            self.flags += 1;
+            let key = format!("attention/{code}/raised/{}", self.flags);
+            self.journal.publish(Fact::new(key, FactKind::AttentionRaised, now).because(format!("{code}: {detail}")));
+        }
+    }
+}
+
+impl From<Interrupted> for Stop {
+    fn from(_: Interrupted) -> Self {
+        Self::Cancelled
+    }
+}

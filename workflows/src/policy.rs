@@ -1,0 +1,60 @@
+//! Retry and timeout policy as data: how each kind of call is repeated. `docs/retries.md` shows the table to operators.
+
+use oms_contract::failure::FailureKind;
+use oms_contract::names::Queue;
+use oms_contract::start::Patience;
+use std::time::Duration;
+use temporalio_workflow::{
+    ActivityCancellationType, ActivityOptions, LocalActivityOptions, RetryPolicy, WorkflowCancellationToken,
+};
+
+/// Growth of the pause between attempts.
+pub const BACKOFF: f64 = 2.0;
+
+/// Retried without end, with growing pauses, except for defects.
+fn without_end(patience: &Patience) -> RetryPolicy {
+    RetryPolicy::builder()
+        .initial_interval(patience.first)
+        .backoff_coefficient(BACKOFF)
+        .maximum_interval(patience.most)
+        .non_retryable_error_types(FailureKind::non_retryable())
+        .build()
+}
+
+/// How long one attempt may take on a queue.
+pub fn attempt(queue: Queue, patience: &Patience) -> Duration {
+    match queue {
+        Queue::Orders | Queue::Inventory => patience.sql_attempt,
+        Queue::Payments | Queue::Shipping | Queue::Notifications => patience.gateway_attempt,
+    }
+}
+
+/// A regular activity on `queue`. It answers a cancel only when the running attempt has ended, so that nothing fires after its undo.
+pub fn activity(queue: Queue, patience: &Patience, summary: String, token: WorkflowCancellationToken) -> ActivityOptions {
+    let mut options = ActivityOptions::with_start_to_close_timeout(attempt(queue, patience))
+        .task_queue(queue.name().to_owned())
+        .retry_policy(without_end(patience))
+        .cancellation_type(ActivityCancellationType::WaitCancellationCompleted)
+        .summary(summary)
+        .build();
+    options.cancellation_token = Some(token);
+    options
+}
+
+/// A record on the workflow's own worker, for a few seconds; what then still fails moves to the queue.
+pub fn local_record(patience: &Patience, token: WorkflowCancellationToken) -> LocalActivityOptions {
+    let retry = RetryPolicy::builder()
+        .initial_interval(Duration::from_millis(100))
+        .backoff_coefficient(BACKOFF)
+        .maximum_interval(Duration::from_secs(1))
+        .non_retryable_error_types(FailureKind::non_retryable())
+        .build();
+    let mut options = LocalActivityOptions::builder()
+        .retry_policy(retry)
+        .schedule_to_close_timeout(patience.local_record)
+        .timer_backoff_threshold(patience.local_record)
+        .summary("write the order's record".to_owned())
+        .build();
+    options.cancellation_token = Some(token);
+    options
+}

@@ -1,0 +1,6 @@
+//! The story told from outside.
+#![allow(missing_docs, clippy::unwrap_used, unreachable_pub)]
+
+mod support;
+
+mod lives;

@@ -1,0 +1,64 @@
+//! One Temporal dev server for the whole test run, in memory, on a free port. A watcher ends it when this process is gone, however
+//! it went.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use oms_contract::search;
+use oms_temporal::bootstrap::{AttributeType, DEFAULT_RETENTION, bootstrap};
+use oms_temporal::connect::{ConnectSettings, connect_within};
+use temporalio_client::Client;
+
+static ADDRESS: OnceLock<String> = OnceLock::new();
+
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Where tools are cached between runs.
+pub fn tools() -> PathBuf {
+    std::env::var_os("OMS_TOOLS_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".tools"), PathBuf::from)
+}
+
+/// Starts a command that ends when this process does.
+pub fn tethered(command: &str) {
+    let watch = format!(
+        "{command} & c=$!; trap 'kill -9 $c' EXIT; while kill -0 {} 2>/dev/null && kill -0 $c 2>/dev/null; do sleep 0.5; done",
+        std::process::id()
+    );
+    Command::new("sh").arg("-c").arg(watch).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+}
+
+/// The address of the run's server.
+pub fn address() -> &'static str {
+    ADDRESS.get_or_init(|| {
+        let cli = oms_temporal::cli::find(&oms_temporal::cli::TEMPORAL_CLI, &tools(), &|line| eprintln!("{line}")).unwrap();
+        let (port, ui) = (free_port(), free_port());
+        tethered(&format!(
+            "'{}' server start-dev --headless --ip 127.0.0.1 --port {port} --ui-port {ui} --log-level never",
+            cli.path.display()
+        ));
+        format!("127.0.0.1:{port}")
+    })
+}
+
+/// A client for a namespace of its own, with our search attributes.
+pub async fn namespace(name: &str) -> Client {
+    let settings = ConnectSettings { address: format!("http://{}", address()), namespace: name.to_owned(), ..Default::default() };
+    let client = connect_within(&settings, Duration::from_secs(60)).await.unwrap();
+    let attributes = search::ALL.map(|(name, kind)| (name, attribute_type(kind)));
+    bootstrap(&client, DEFAULT_RETENTION, &attributes).await.unwrap();
+    client
+}
+
+fn attribute_type(kind: search::Kind) -> AttributeType {
+    match kind {
+        search::Kind::Keyword => AttributeType::Keyword,
+        search::Kind::KeywordList => AttributeType::KeywordList,
+        search::Kind::Bool => AttributeType::Bool,
+        search::Kind::Int => AttributeType::Int,
+    }
+}

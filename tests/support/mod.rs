@@ -1,0 +1,18 @@
+//! What tests share: a Temporal server for the whole run, a world per test, and waiting until something is true.
+
+pub mod engine;
+pub mod world;
+
+use std::time::{Duration, Instant};
+
+/// Asks again until there is an answer; fails loudly at the deadline.
+pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, within: Duration, mut ask: impl FnMut() -> F) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(began.elapsed() < within, "waited {within:?} in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(40)).await;
+    }
+}

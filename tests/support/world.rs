@@ -1,0 +1,233 @@
+//! A world per test: its own database, sandbox parties, namespace and workers, in this process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use oms_activities::notifications::Shop;
+use oms_contract::command::{Cancel, CancelAnswer, ShipmentAnswer, ShipmentEvent, StatusAnswer};
+use oms_contract::names::{Queue, order_workflow};
+use oms_contract::start::{Deadlines, OrderLine, OrderStart, Patience};
+use oms_contract::workflow as mark;
+use oms_domain::customer::{Address, Country, Customer, Email, Line, Phone};
+use oms_domain::ids::{CustomerId, Location, OrderId, ShipmentId, Sku};
+use oms_domain::life::Why;
+use oms_domain::money::{Currency, Money};
+use oms_domain::order::Status;
+use oms_domain::payment::PaymentMethod;
+use oms_domain::pricing::PriceRules;
+use oms_domain::shipment::{Scan, ScanType};
+use oms_gateways::mail::MailFolder;
+use oms_gateways::sandbox::Sandbox;
+use oms_gateways::sms::SmsFolder;
+use oms_store::{Intake, Movement, Moved, NewLine, NewOrder, Product, Store, StoredOrder};
+use oms_temporal::worker::WorkerTuning;
+use oms_workers::{Fleet, Gateways, Parts, relay};
+use temporalio_client::errors::WorkflowUpdateError;
+use temporalio_client::{Client, WorkflowHandle, WorkflowStartOptions};
+use tokio_util::sync::CancellationToken;
+
+use super::{engine, until};
+
+pub const PATIENT: Duration = Duration::from_secs(60);
+
+pub struct World {
+    pub dir: tempfile::TempDir,
+    pub store: Store,
+    pub sandbox: Sandbox,
+    pub client: Client,
+    pub parts: Parts,
+    pub deadlines: Deadlines,
+    pub patience: Patience,
+    fleet: Option<Fleet>,
+    relay: CancellationToken,
+}
+
+pub fn now() -> oms_domain::Instant {
+    oms_activities::system_clock()()
+}
+
+pub fn sku(name: &str) -> Sku {
+    Sku::parse(name).unwrap()
+}
+
+pub fn eur(minor: i64) -> Money {
+    Money::new(minor, Currency::parse("EUR").unwrap())
+}
+
+impl World {
+    /// Everything, with all workers running.
+    pub async fn new() -> Self {
+        let mut world = Self::idle(WorkerTuning { graceful_shutdown: Duration::from_secs(1), ..Default::default() }).await;
+        world.start_workers(&Queue::ALL).await;
+        world
+    }
+
+    /// Everything but workers.
+    pub async fn idle(tuning: WorkerTuning) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::connect(&format!("sqlite:{}", dir.path().join("oms.db").display())).await.unwrap();
+        store.migrate().await.unwrap();
+        let sandbox = Sandbox::open(dir.path()).await.unwrap();
+        let client = engine::namespace(&format!("test-{}", uuid())).await;
+        let gateways = Gateways {
+            payments: Arc::new(sandbox.payments.clone()),
+            carrier: Arc::new(sandbox.carrier.clone()),
+            mailer: Arc::new(MailFolder::new(dir.path().join("mail"), sandbox.faults.clone())),
+            texter: Arc::new(SmsFolder::new(dir.path().join("sms"), sandbox.faults.clone())),
+            shop: Shop { name: "Test Shop".into(), sender: Email::parse("shop@example.com").unwrap() },
+        };
+        let clock = oms_activities::system_clock();
+        let parts = Parts { client: client.clone(), store: store.clone(), gateways, clock: clock.clone(), tuning };
+        let relay = CancellationToken::new();
+        let sink = Arc::new(relay::JournalSink::in_directory(dir.path()));
+        tokio::spawn(relay::run(store.clone(), sink, clock, relay.clone()));
+        Self {
+            dir,
+            store,
+            sandbox,
+            client,
+            parts,
+            deadlines: Deadlines::default(),
+            patience: Patience { first: Duration::from_millis(100), most: Duration::from_secs(1), ..Default::default() },
+            fleet: None,
+            relay,
+        }
+    }
+
+    pub async fn start_workers(&mut self, roles: &[Queue]) {
+        self.fleet = Some(Fleet::start(roles, self.parts.clone()).await.unwrap());
+    }
+
+    pub async fn stop_workers(&mut self) {
+        if let Some(fleet) = self.fleet.take() {
+            fleet.stop().await;
+        }
+    }
+
+    pub async fn end(mut self) {
+        self.stop_workers().await;
+        self.relay.cancel();
+    }
+
+    /// An article with stock in a place.
+    pub async fn shelf(&self, name: &str, place: &str, quantity: i64, price: i64) {
+        let product = Product { sku: sku(name), name: Line::parse(format!("The {name}")).unwrap(), price: eur(price), weight_g: None };
+        self.store.put_product(&product, now()).await.unwrap();
+        if quantity > 0 {
+            let receipt = Movement {
+                sku: sku(name),
+                location: Location::parse(place).unwrap(),
+                quantity,
+                reason: "delivery".into(),
+                actor: "test".into(),
+                key: None,
+            };
+            assert!(matches!(self.store.receive(&receipt, now()).await.unwrap(), Moved::Done(_)));
+        }
+    }
+
+    /// An order as the API makes one: intake, then the workflow's start.
+    pub async fn place(&self, key: &str, method: &str, lines: &[(&str, u32)]) -> OrderId {
+        let order = NewOrder {
+            id: OrderId::from_key("default", "public", key),
+            client: "public".into(),
+            fingerprint: "f".into(),
+            customer: Customer {
+                id: CustomerId::parse("c-1").unwrap(),
+                name: Line::parse("Canary Wharfinger").unwrap(),
+                email: Email::parse("canary@example.com").unwrap(),
+                phone: Some(Phone::parse("+4930555000111").unwrap()),
+            },
+            ship_to: Address {
+                name: Line::parse("Canary Wharfinger").unwrap(),
+                line1: Line::parse("Canarystreet 77").unwrap(),
+                line2: None,
+                city: Line::parse("Berlin").unwrap(),
+                region: None,
+                postal_code: Line::parse("10115").unwrap(),
+                country: Country::parse("DE").unwrap(),
+            },
+            currency: Currency::parse("EUR").unwrap(),
+            lines: lines.iter().map(|(name, quantity)| NewLine { sku: sku(name), quantity: *quantity }).collect(),
+            payment_method: PaymentMethod(method.into()),
+            reference: None,
+            channel: None,
+            test: true,
+        };
+        let row = match self.store.intake(&order, &PriceRules { shipping_minor: 490, tax_bps: 1900 }, now()).await.unwrap() {
+            Intake::Placed(row) | Intake::Known(row) => row,
+            other => panic!("{other:?}"),
+        };
+        let start = OrderStart {
+            order_id: row.id.clone(),
+            placed_at: row.placed_at,
+            currency: row.currency,
+            lines: row
+                .lines
+                .iter()
+                .map(|l| OrderLine { sku: l.sku.clone(), quantity: l.quantity, total: l.total })
+                .collect(),
+            total: row.totals.total,
+            method: row.payment_method.clone(),
+            deadlines: self.deadlines,
+            patience: self.patience,
+            search_attributes: true,
+        };
+        let options = WorkflowStartOptions::new(Queue::Orders.name(), order_workflow(&row.id)).build();
+        self.client.start_workflow(mark::Order, start, options).await.unwrap();
+        row.id
+    }
+
+    pub fn run(&self, id: &OrderId) -> WorkflowHandle<Client, mark::Order> {
+        self.client.get_workflow_handle::<mark::Order>(order_workflow(id))
+    }
+
+    pub async fn order(&self, id: &OrderId) -> StoredOrder {
+        self.store.order(id).await.unwrap().unwrap()
+    }
+
+    /// Waits for a status in the row.
+    pub async fn reaches(&self, id: &OrderId, status: Status) -> StoredOrder {
+        until(&format!("{id} is {status}"), PATIENT, || async {
+            Some(self.order(id).await).filter(|order| order.life.status == status)
+        })
+        .await
+    }
+
+    pub async fn scan(&self, id: &OrderId, number: u32, kind: ScanType) -> ShipmentAnswer {
+        self.run(id).execute_update(mark::ShipmentEventUpdate, report(id, number, kind), Default::default()).await.unwrap()
+    }
+
+    pub async fn cancel(&self, id: &OrderId) -> Result<CancelAnswer, WorkflowUpdateError> {
+        let command = Cancel { reason: Why::parse("changed my mind").unwrap(), actor: Some("tester".into()) };
+        self.run(id).execute_update(mark::CancelUpdate, command, Default::default()).await
+    }
+
+    pub async fn ends(&self, id: &OrderId) -> StatusAnswer {
+        tokio::time::timeout(PATIENT, self.run(id).get_result(Default::default())).await.unwrap().unwrap()
+    }
+
+    /// The types of the run's events, in order.
+    pub async fn events(&self, id: &OrderId) -> Vec<String> {
+        let events = self.run(id).fetch_history(Default::default()).into_events().await.unwrap();
+        events.iter().map(|e| e.event_type().as_str_name().trim_start_matches("EVENT_TYPE_").to_owned()).collect()
+    }
+}
+
+pub fn report(id: &OrderId, number: u32, kind: ScanType) -> ShipmentEvent {
+    ShipmentEvent {
+        scan: Scan {
+            shipment: ShipmentId::of(id, number),
+            event_id: format!("{}-{number}", kind.as_str()),
+            kind,
+            occurred_at: now(),
+            carrier: None,
+            tracking_number: None,
+        },
+        actor: None,
+    }
+}
+
+pub fn uuid() -> String {
+    uuid::Builder::from_random_bytes(rand::random()).into_uuid().to_string()
+}

@@ -1,5 +1,6 @@
 //! What tests share: a Temporal server for the whole run, a world per test, and waiting until something is true.
 
+pub mod books;
 pub mod engine;
 pub mod world;
 

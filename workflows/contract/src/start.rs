@@ -54,7 +54,8 @@ pub struct Patience {
     pub sql_attempt: Duration,
     /// How long one attempt at an outside party may take.
     pub gateway_attempt: Duration,
-    /// How long a record may try on the workflow's own worker before it moves to the queue.
+    /// How long a record may try on the workflow's own worker before it moves to the queue. Zero: the queue at once, which a worker
+    /// without a workflow cache needs, because the SDK drops local activities there.
     pub local_record: Duration,
 }
 

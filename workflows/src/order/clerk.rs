@@ -188,11 +188,13 @@ pub(super) async fn keep_records(desk: Desk) {
 /// On the workflow's own worker if that works within seconds, else by the queue, without end.
 async fn write(desk: &Desk, record: &Record) -> Recorded {
     let patience = desk.start().patience;
-    let local = policy::local_record(&patience, WorkflowCancellationToken::new());
-    match desk.ctx().execute_local_activity(Orders::record, record.clone(), local).await {
-        Ok(written) => written,
-        Err(_) => desk.must(Queue::Orders, "write the order's record", || Orders::record, record.clone()).await,
+    if !patience.local_record.is_zero() {
+        let local = policy::local_record(&patience, WorkflowCancellationToken::new());
+        if let Ok(written) = desk.ctx().execute_local_activity(Orders::record, record.clone(), local).await {
+            return written;
+        }
     }
+    desk.must(Queue::Orders, "write the order's record", || Orders::record, record.clone()).await
 }
 
 /// Shows operators the order as this record shows it to readers.

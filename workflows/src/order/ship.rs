@@ -25,7 +25,7 @@ pub(super) async fn all(desk: &Desk) -> Result<(), Stop> {
 }
 
 async fn fulfil(desk: Desk, id: ShipmentId) -> Result<(), Stop> {
-    book(&desk, &id).await?;
+    let overtaken = book(&desk, &id).await?;
     desk.waiting(id.as_str(), "the warehouse, to hand the parcel over to the carrier");
     desk.until(|s| s.has_departed(&id) || s.life.status == Status::Cancelling).await;
     if desk.read(|s| s.life.status == Status::Cancelling) {
@@ -33,25 +33,28 @@ async fn fulfil(desk: Desk, id: ShipmentId) -> Result<(), Stop> {
     }
     desk.waiting(id.as_str(), "");
     let Some(shipment) = desk.read(|s| s.shipment(&id)) else { return Ok(()) };
-    join!(commit(&desk, &shipment), pay::capture(&desk, &shipment));
+    join!(commit(&desk, &shipment), pay::capture(&desk, &shipment), call_off(&desk, &id, overtaken));
     desk.waiting(id.as_str(), "the carrier, to deliver the parcel");
     desk.until(|s| s.shipment(&id).is_some_and(|s| s.status == ShipmentStatus::Delivered)).await;
     desk.waiting(id.as_str(), "");
     Ok(())
 }
 
+/// A booking whose parcel left before it was made, by its revision.
+type Overtaken = Option<u32>;
+
 /// Books a courier, unless the parcel has left without one.
-async fn book(desk: &Desk, id: &ShipmentId) -> Result<(), Stop> {
+async fn book(desk: &Desk, id: &ShipmentId) -> Result<Overtaken, Stop> {
     let start = desk.start();
     let mut revision = 1;
     loop {
-        let Some(shipment) = desk.read(|s| s.shipment(id)) else { return Ok(()) };
+        let Some(shipment) = desk.read(|s| s.shipment(id)) else { return Ok(None) };
         let input = Book { order_id: start.order_id.clone(), shipment_id: id.clone(), revision, location: shipment.location };
         desk.write(|s| s.register(Pending::CancelBooking { shipment: id.clone(), revision }));
         match desk.step(Step::Book, || Shipping::book, input, Some(id)).await {
             Ok(Booked::Booked { carrier, tracking_number }) => {
                 booked(desk, id, &carrier, &tracking_number);
-                return Ok(());
+                return Ok(None);
             }
             Ok(Booked::Refused { code }) => {
                 let now = desk.now();
@@ -65,14 +68,18 @@ async fn book(desk: &Desk, id: &ShipmentId) -> Result<(), Stop> {
                 revision += 1;
             }
             Err(Interrupted::Stopped) => return Err(Stop::Cancelled),
-            Err(Interrupted::Overtaken) => {
-                // the attempt may have had its effect all the same: no courier may come for a parcel that is gone
-                let input = CancelBooking { order_id: start.order_id.clone(), shipment_id: id.clone(), revision };
-                desk.undo(Undo::CancelBooking, || Shipping::cancel, input).await;
-                return Ok(());
-            }
+            Err(Interrupted::Overtaken) => return Ok(Some(revision)),
         }
     }
+}
+
+/// Takes back a booking that was overtaken: the attempt may have had its effect all the same, and no courier may come for a parcel
+/// that is gone. Under a hold nobody calls the carrier, so it waits for the release.
+async fn call_off(desk: &Desk, id: &ShipmentId, overtaken: Overtaken) {
+    let Some(revision) = overtaken else { return };
+    desk.until(|s| s.life.holds.is_empty()).await;
+    let input = CancelBooking { order_id: desk.read(|s| s.start.order_id.clone()), shipment_id: id.clone(), revision };
+    desk.undo(Undo::CancelBooking, || Shipping::cancel, input).await;
 }
 
 fn booked(desk: &Desk, id: &ShipmentId, carrier: &str, tracking_number: &str) {

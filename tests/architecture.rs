@@ -1,0 +1,401 @@
+//! The shape of the project, checked: who may depend on whom, what each crate owns, and the promises of README's first screen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
+
+/// A crate of ours: its floor, its folder, which of our crates it may use, and which of others it owns.
+struct Room {
+    name: &'static str,
+    floor: u8,
+    folder: &'static str,
+    ours: &'static [&'static str],
+    others: &'static [&'static str],
+}
+
+/// Dev-dependencies are free; everything else is listed here or refused. ARCHITECTURE.md shows the same floors.
+const ROOMS: [Room; 10] = [
+    Room { name: "oms-domain", floor: 0, folder: "workflows/domain", ours: &[], others: &["chrono", "serde", "thiserror", "uuid"] },
+    Room {
+        name: "oms-contract",
+        floor: 1,
+        folder: "workflows/contract",
+        ours: &["oms-domain"],
+        others: &["serde", "serde_json", "temporalio-common-wasm", "temporalio-macros", "temporalio-protos"],
+    },
+    Room {
+        name: "oms-workflows",
+        floor: 2,
+        folder: "workflows",
+        ours: &["oms-contract", "oms-domain"],
+        others: &[
+            "chrono",
+            "futures",
+            "serde",
+            "serde_json",
+            "temporalio-common-wasm",
+            "temporalio-macros",
+            "temporalio-protos",
+            "temporalio-workflow",
+        ],
+    },
+    Room {
+        name: "oms-store",
+        floor: 2,
+        folder: "activities/store",
+        ours: &["oms-domain"],
+        others: &["chrono", "serde", "serde_json", "sqlx", "thiserror", "tokio", "tracing"],
+    },
+    Room {
+        name: "oms-gateways",
+        floor: 2,
+        folder: "activities/gateways",
+        ours: &["oms-domain"],
+        // sqlx for the sandbox gateway's own ledger, which is a twin of somebody else's books
+        others: &["async-trait", "chrono", "lettre", "minijinja", "serde", "serde_json", "sqlx", "thiserror", "tokio"],
+    },
+    Room {
+        name: "oms-temporal",
+        floor: 2,
+        folder: "temporal",
+        ours: &[],
+        others: &[
+            "rustix",
+            "serde",
+            "serde_json",
+            "temporalio-client",
+            "temporalio-common",
+            "temporalio-sdk",
+            "temporalio-workflow",
+            "thiserror",
+            "tokio",
+            "tonic",
+            "tracing",
+            "which",
+        ],
+    },
+    Room {
+        name: "oms-activities",
+        floor: 3,
+        folder: "activities",
+        ours: &["oms-contract", "oms-domain", "oms-gateways", "oms-store"],
+        others: &[
+            "futures",
+            "temporalio-client",
+            "temporalio-common",
+            "temporalio-macros",
+            "temporalio-sdk",
+            "tokio",
+            "tracing",
+        ],
+    },
+    Room {
+        name: "oms-workers",
+        floor: 4,
+        folder: "workers",
+        ours: &["oms-activities", "oms-contract", "oms-domain", "oms-gateways", "oms-store", "oms-temporal", "oms-workflows"],
+        others: &[
+            "async-trait",
+            "futures",
+            "rand",
+            "serde_json",
+            "temporalio-client",
+            "temporalio-sdk",
+            "thiserror",
+            "tokio",
+            "tokio-util",
+            "tracing",
+            "uuid",
+        ],
+    },
+    Room {
+        name: "oms-api",
+        floor: 4,
+        folder: "api",
+        ours: &["oms-contract", "oms-domain", "oms-store", "oms-temporal"],
+        others: &[
+            "axum",
+            "base64",
+            "chrono",
+            "futures",
+            "hex",
+            "metrics",
+            "metrics-exporter-prometheus",
+            "rand",
+            "serde",
+            "serde_json",
+            "serde_path_to_error",
+            "sha2",
+            "temporalio-client",
+            "temporalio-common",
+            "thiserror",
+            "tokio",
+            "tonic",
+            "tower-http",
+            "tracing",
+            "utoipa",
+            "utoipa-axum",
+            "utoipa-swagger-ui",
+            "uuid",
+        ],
+    },
+    Room {
+        name: "oms",
+        floor: 5,
+        folder: "src",
+        ours: &[
+            "oms-activities",
+            "oms-api",
+            "oms-contract",
+            "oms-domain",
+            "oms-gateways",
+            "oms-store",
+            "oms-temporal",
+            "oms-workers",
+        ],
+        others: &[
+            "anyhow",
+            "axum",
+            "chrono",
+            "clap",
+            "config",
+            "futures",
+            "humantime",
+            "indicatif",
+            "rand",
+            "reqwest",
+            "rustls",
+            "serde",
+            "serde_json",
+            "temporalio-client",
+            "temporalio-common",
+            "thiserror",
+            "tokio",
+            "tokio-util",
+            "tonic",
+            "tracing",
+            "tracing-subscriber",
+            "utoipa",
+            "utoipa-axum",
+            "uuid",
+        ],
+    },
+];
+
+/// Names under which types end up that belong to no noun.
+const HOMELESS: [&str; 6] = ["common", "utils", "util", "shared", "helpers", "types"];
+
+/// A file with more code than this has more than one subject.
+const LINES_MAX: usize = 500;
+
+/// The top folder of the project.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A text file of the project.
+pub fn text(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The rows of the first Markdown table whose header row has these cells; each row by its cells, without code marks.
+pub fn table(document: &str, header: &[&str]) -> Vec<Vec<String>> {
+    let cells = |line: &str| -> Vec<String> {
+        let inner = line.trim().trim_start_matches('|').trim_end_matches('|');
+        inner.split('|').map(|cell| cell.trim().replace('`', "")).collect()
+    };
+    let mut lines = document.lines().skip_while(|line| !line.starts_with('|') || cells(line) != header);
+    assert!(lines.next().is_some(), "no table with the columns {header:?}");
+    let rows: Vec<Vec<String>> = lines.skip(1).take_while(|line| line.starts_with('|')).map(cells).collect();
+    assert!(!rows.is_empty() && rows.iter().all(|row| row.len() == header.len()), "a malformed table: {header:?}");
+    rows
+}
+
+fn metadata() -> Metadata {
+    // neither the network nor a resolved graph is needed to see what each crate lists
+    let manifest = root().join("Cargo.toml");
+    MetadataCommand::new().manifest_path(manifest).no_deps().other_options(["--offline".to_owned()]).exec().unwrap()
+}
+
+/// What a crate lists outside of its tests.
+fn listed(package: &Package) -> BTreeSet<&str> {
+    package.dependencies.iter().filter(|d| d.kind != DependencyKind::Development).map(|d| d.name.as_str()).collect()
+}
+
+/// Everything about these dependencies that the floors do not allow.
+fn violations<'a>(listed: impl IntoIterator<Item = (&'a str, BTreeSet<&'a str>)>) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, dependencies) in listed {
+        let Some(room) = ROOMS.iter().find(|room| room.name == name) else {
+            found.push(format!("{name} has no floor"));
+            continue;
+        };
+        for dependency in dependencies {
+            let ours = ROOMS.iter().any(|room| room.name == dependency);
+            let allowed = if ours { room.ours } else { room.others };
+            if !allowed.contains(&dependency) {
+                let why = if ours { "is not below it" } else { "is not its to own" };
+                found.push(format!("{name} lists {dependency}, which {why}"));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn dependencies_only_point_down_and_stay_with_their_owner() {
+    let metadata = metadata();
+    let packages = metadata.workspace_packages();
+    let names: BTreeSet<&str> = packages.iter().map(|package| package.name.as_str()).collect();
+    assert_eq!(names, ROOMS.iter().map(|room| room.name).collect::<BTreeSet<_>>(), "every crate has its room");
+    let found = violations(packages.iter().map(|package| (package.name.as_str(), listed(package))));
+    assert!(found.is_empty(), "the floors of ARCHITECTURE.md are broken:\n{}", found.join("\n"));
+}
+
+#[test]
+fn the_check_sees_what_it_must_refuse() {
+    let refused = |name: &'static str, dependency: &'static str| !violations([(name, BTreeSet::from([dependency]))]).is_empty();
+    for (name, dependency) in [
+        ("oms-workflows", "tokio"),
+        ("oms-workflows", "temporalio-sdk"),
+        ("oms-workflows", "oms-store"),
+        ("oms-contract", "temporalio-client"),
+        ("oms-domain", "oms-contract"),
+        ("oms-store", "temporalio-common"),
+        ("oms-store", "axum"),
+        ("oms-gateways", "oms-store"),
+        ("oms-activities", "sqlx"),
+        ("oms-activities", "oms-workflows"),
+        ("oms-temporal", "oms-store"),
+        ("oms-workers", "sqlx"),
+        ("oms-workers", "oms-api"),
+        ("oms-api", "oms-workflows"),
+        ("oms-api", "oms-gateways"),
+        ("oms-api", "sqlx"),
+        ("oms", "oms-workflows"),
+        ("oms", "sqlx"),
+        ("a-new-crate", "serde"),
+    ] {
+        assert!(refused(name, dependency), "{name} -> {dependency}");
+    }
+}
+
+#[test]
+fn floors_descend_and_the_document_shows_them() {
+    let floors: BTreeMap<&str, u8> = ROOMS.iter().map(|room| (room.name, room.floor)).collect();
+    for room in &ROOMS {
+        for below in room.ours {
+            assert!(floors[below] < room.floor, "{} -> {below}", room.name);
+        }
+    }
+    let written = table(&text("ARCHITECTURE.md"), &["Floor", "Crate", "Folder", "May use"]);
+    let mut expected: Vec<Vec<String>> = ROOMS
+        .iter()
+        .map(|room| {
+            let short = |name: &&str| name.trim_start_matches("oms-").to_owned();
+            let mut uses: Vec<String> = room.ours.iter().map(short).collect();
+            uses.sort();
+            let uses = if uses.is_empty() { "nothing of ours".to_owned() } else { uses.join(", ") };
+            vec![room.floor.to_string(), room.name.to_owned(), format!("{}/", room.folder), uses]
+        })
+        .collect();
+    let mut written = written;
+    written.sort();
+    expected.sort();
+    assert_eq!(written, expected, "the floors in ARCHITECTURE.md");
+}
+
+#[test]
+fn a_bare_cargo_command_means_the_whole_project() {
+    let metadata = metadata();
+    let members: BTreeSet<String> = metadata.workspace_members.iter().map(ToString::to_string).collect();
+    let default: BTreeSet<String> = metadata.workspace_default_members.iter().map(ToString::to_string).collect();
+    assert_eq!(members, default, "default-members of Cargo.toml");
+}
+
+/// Every file below a folder that is part of the project.
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if name.starts_with('.') || name == "target" {
+            continue;
+        }
+        if path.is_dir() { files(&path, found) } else { found.push(path) }
+    }
+}
+
+fn rust_files() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    files(&root(), &mut found);
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    assert!(found.len() > 50, "the walk finds the project");
+    found
+}
+
+#[test]
+fn each_type_lives_with_its_noun() {
+    for path in rust_files() {
+        let inside = path.strip_prefix(root()).unwrap();
+        for part in inside.with_extension("").components() {
+            let part = part.as_os_str().to_string_lossy();
+            assert!(!HOMELESS.contains(&&*part), "{} belongs to no noun", inside.display());
+        }
+        for line in fs::read_to_string(&path).unwrap().lines() {
+            let words: Vec<&str> = line.split([' ', ';', '{']).filter(|word| !word.is_empty()).collect();
+            let declared = words.iter().position(|word| *word == "mod").filter(|at| *at <= 1).and_then(|at| words.get(at + 1));
+            assert!(!declared.is_some_and(|name| HOMELESS.contains(name)), "{}: {line}", inside.display());
+        }
+    }
+}
+
+#[test]
+fn no_file_has_grown_beyond_its_subject() {
+    for path in rust_files() {
+        let inside = path.strip_prefix(root()).unwrap();
+        let parts: Vec<String> = inside.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
+        let tests = parts.iter().any(|part| part == "tests" || part == "tests.rs");
+        if tests || !parts.iter().any(|part| part == "src") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default().lines().count();
+        assert!(code <= LINES_MAX, "{}: {code} lines of code", inside.display());
+    }
+}
+
+#[test]
+fn readme_begins_with_the_two_commands() {
+    let readme = text("README.md");
+    let (before, after) = readme.split_once("```").unwrap();
+    let prose = before.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')).count();
+    assert!(prose <= 5, "{prose} lines stand before the first code block");
+    let (_, block) = after.split_once('\n').unwrap();
+    let block: Vec<&str> = block.split("```").next().unwrap().lines().collect();
+    assert_eq!(block, ["cargo run -- demo", "cargo test"]);
+}
+
+#[test]
+fn documents_name_only_files_that_exist() {
+    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/retries.md", "docs/operating.md"] {
+        let folder = Path::new(document).parent().unwrap();
+        let text = text(document);
+        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            if link.starts_with("http") || link.starts_with('#') {
+                continue;
+            }
+            let target = link.split('#').next().unwrap();
+            assert!(root().join(folder).join(target).exists(), "{document} links to {link}");
+        }
+        // a path in code marks that begins with a room is a promise too
+        for quoted in text.split('`').skip(1).step_by(2) {
+            let room = ["workflows/", "activities/", "temporal/", "workers/", "api/", "src/", "tests/", "docs/", ".ci/"];
+            let plain = quoted.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+            if plain && room.iter().any(|r| quoted.starts_with(r)) {
+                assert!(root().join(quoted).exists(), "{document} names {quoted}");
+            }
+        }
+    }
+}

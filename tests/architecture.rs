@@ -17,7 +17,13 @@ struct Room {
 
 /// Dev-dependencies are free; everything else is listed here or refused. ARCHITECTURE.md shows the same floors.
 const ROOMS: [Room; 10] = [
-    Room { name: "oms-domain", floor: 0, folder: "workflows/domain", ours: &[], others: &["chrono", "serde", "thiserror", "uuid"] },
+    Room {
+        name: "oms-domain",
+        floor: 0,
+        folder: "workflows/domain",
+        ours: &[],
+        others: &["chrono", "serde", "thiserror", "uuid"],
+    },
     Room {
         name: "oms-contract",
         floor: 1,
@@ -81,15 +87,7 @@ const ROOMS: [Room; 10] = [
         floor: 3,
         folder: "activities",
         ours: &["oms-contract", "oms-domain", "oms-gateways", "oms-store"],
-        others: &[
-            "futures",
-            "temporalio-client",
-            "temporalio-common",
-            "temporalio-macros",
-            "temporalio-sdk",
-            "tokio",
-            "tracing",
-        ],
+        others: &["futures", "temporalio-client", "temporalio-common", "temporalio-macros", "temporalio-sdk", "tokio", "tracing"],
     },
     Room {
         name: "oms-workers",

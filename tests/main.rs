@@ -3,4 +3,7 @@
 
 mod support;
 
+mod architecture;
 mod lives;
+mod names;
+mod tables;

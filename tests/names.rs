@@ -33,11 +33,9 @@ use crate::architecture::root;
 const SNAPSHOT: &str = "tests/names.txt";
 
 fn section(text: &mut String, title: &str, names: impl IntoIterator<Item = impl Display>) {
-    writeln!(text, "# {title}").unwrap();
     for name in names {
-        writeln!(text, "{name}").unwrap();
+        writeln!(text, "{title}: {name}").unwrap();
     }
-    text.push('\n');
 }
 
 fn activities() -> Vec<String> {
@@ -63,12 +61,12 @@ fn activities() -> Vec<String> {
 fn wire_names() -> String {
     let order = OrderId::from_key("default", "public", "a-key");
     let mut text = String::new();
-    section(&mut text, "task queues", Queue::ALL.map(Queue::name));
-    section(&mut text, "workflow types", [mark::Order.name(), mark::Mailout.name(), mark::Aftermath.name()]);
-    section(&mut text, "workflow ids", [order_workflow(&order), mailout_workflow("batch"), aftermath_workflow(&order, "event")]);
+    section(&mut text, "task queue", Queue::ALL.map(Queue::name));
+    section(&mut text, "workflow type", [mark::Order.name(), mark::Mailout.name(), mark::Aftermath.name()]);
+    section(&mut text, "workflow id", [order_workflow(&order), mailout_workflow("batch"), aftermath_workflow(&order, "event")]);
     section(
         &mut text,
-        "ids of order, shipment, hold, message, effect",
+        "id",
         [
             order.to_string(),
             ShipmentId::of(&order, 1).to_string(),
@@ -77,10 +75,10 @@ fn wire_names() -> String {
             effect_key(order.as_str(), "authorize", 1),
         ],
     );
-    section(&mut text, "activities", activities());
+    section(&mut text, "activity", activities());
     section(
         &mut text,
-        "updates",
+        "update",
         [
             mark::CancelUpdate.name(),
             mark::PlaceHoldUpdate.name(),
@@ -90,7 +88,7 @@ fn wire_names() -> String {
     );
     section(
         &mut text,
-        "signals",
+        "signal",
         [
             SignalDefinition::name(&mark::CancelSignal),
             mark::PlaceHoldSignal.name(),
@@ -99,23 +97,23 @@ fn wire_names() -> String {
             mark::PaymentNewsSignal.name(),
         ],
     );
-    section(&mut text, "queries", [mark::StatusQuery.name()]);
-    section(&mut text, "failure kinds", FailureKind::ALL.map(|kind| format!("{}: {:?}", kind.name(), kind.retry())));
-    section(&mut text, "search attributes", search::ALL.map(|(name, kind)| format!("{name}: {kind:?}")));
-    section(&mut text, "saga steps", Step::ALL.map(|step| row(step, step.activity(), step.queue())));
-    section(&mut text, "saga undos", Undo::ALL.map(|undo| row(undo, Some(undo.activity()), undo.queue())));
-    section(&mut text, "order statuses", Status::ALL.map(Status::as_str));
-    section(&mut text, "order reasons", Reason::ALL.map(Reason::as_str));
-    section(&mut text, "order actions", [Action::Cancel, Action::PlaceHold, Action::ReleaseHold].map(Action::as_str));
-    section(&mut text, "refusal codes", RefusalCode::ALL.map(RefusalCode::as_str));
-    section(&mut text, "cancel results", [CancelVerdict::Cancelling, CancelVerdict::Cancelled].map(CancelVerdict::as_str));
-    section(&mut text, "payment statuses", payment_statuses().map(PaymentStatus::as_str));
-    section(&mut text, "shipment statuses", ShipmentStatus::ALL.map(ShipmentStatus::as_str));
-    section(&mut text, "scan types", ScanType::ALL.map(ScanType::as_str));
-    section(&mut text, "scan results", [ScanResult::Applied, ScanResult::Duplicate, ScanResult::Stale].map(ScanResult::as_str));
-    section(&mut text, "fact kinds", FactKind::ALL.iter().map(|kind| kind.as_str()));
-    section(&mut text, "message topics", Topic::ALL.map(Topic::as_str));
-    section(&mut text, "message channels", [Channel::Mail, Channel::Sms].map(Channel::as_str));
+    section(&mut text, "query", [mark::StatusQuery.name()]);
+    section(&mut text, "failure", FailureKind::ALL.map(|kind| format!("{}: {:?}", kind.name(), kind.retry())));
+    section(&mut text, "search attribute", search::ALL.map(|(name, kind)| format!("{name}: {kind:?}")));
+    section(&mut text, "saga step", Step::ALL.map(|step| row(step, step.activity(), step.queue())));
+    section(&mut text, "saga undo", Undo::ALL.map(|undo| row(undo, Some(undo.activity()), undo.queue())));
+    section(&mut text, "order status", Status::ALL.map(Status::as_str));
+    section(&mut text, "order reason", Reason::ALL.map(Reason::as_str));
+    section(&mut text, "order action", [Action::Cancel, Action::PlaceHold, Action::ReleaseHold].map(Action::as_str));
+    section(&mut text, "refusal", RefusalCode::ALL.map(RefusalCode::as_str));
+    section(&mut text, "cancel result", [CancelVerdict::Cancelling, CancelVerdict::Cancelled].map(CancelVerdict::as_str));
+    section(&mut text, "payment status", payment_statuses().map(PaymentStatus::as_str));
+    section(&mut text, "shipment status", ShipmentStatus::ALL.map(ShipmentStatus::as_str));
+    section(&mut text, "scan", ScanType::ALL.map(ScanType::as_str));
+    section(&mut text, "scan result", [ScanResult::Applied, ScanResult::Duplicate, ScanResult::Stale].map(ScanResult::as_str));
+    section(&mut text, "fact", FactKind::ALL.iter().map(|kind| kind.as_str()));
+    section(&mut text, "message topic", Topic::ALL.map(Topic::as_str));
+    section(&mut text, "message channel", [Channel::Mail, Channel::Sms].map(Channel::as_str));
     text
 }
 

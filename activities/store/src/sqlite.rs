@@ -1,0 +1,124 @@
+//! SQLite: one writer connection, so that nobody waits busily for a lock, and a few readers beside it.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+
+use crate::store::Migrated;
+use crate::{Result, StoreError};
+
+/// Names the rows that a statement reads in order to change them. SQLite's one writer has them all anyway.
+macro_rules! for_update {
+    ($rows:literal) => {
+        ""
+    };
+}
+/// Skips rows that another claimer is about to take. SQLite's one writer meets nobody.
+macro_rules! skip_locked {
+    () => {
+        ""
+    };
+}
+/// The texts of a JSON array.
+macro_rules! each {
+    ($list:literal) => {
+        concat!("(SELECT value FROM json_each(", $list, "))")
+    };
+}
+
+#[path = "sql/mod.rs"]
+pub(crate) mod sql;
+
+pub(crate) type Db = sqlx::Sqlite;
+pub(crate) type Pool = SqlitePool;
+/// Takes the write lock at once: a transaction that reads first and then writes would fail as soon as another one wrote.
+const BEGIN: &str = "BEGIN IMMEDIATE";
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// How long a statement waits for another process's write lock.
+const BUSY: Duration = Duration::from_secs(5);
+/// The same for a migration, which may wait for a whole other migration.
+const MIGRATION_BUSY: Duration = Duration::from_secs(60);
+/// How long a verb waits for a connection.
+const ACQUIRE: Duration = Duration::from_secs(10);
+const READERS: u32 = 4;
+
+/// The connections.
+#[derive(Debug, Clone)]
+pub(crate) struct Pools {
+    pub(crate) read: Pool,
+    write: Pool,
+    options: SqliteConnectOptions,
+}
+
+impl Pools {
+    /// Opens or creates the file. The parent directory must exist.
+    pub(crate) async fn connect(url: &str) -> Result<Self> {
+        let bad = |detail: String| StoreError::BadUrl { detail };
+        let options = SqliteConnectOptions::from_str(url).map_err(|e| bad(e.to_string()))?;
+        let path = options.get_filename().to_path_buf();
+        if url.contains(":memory:") || url.contains("mode=memory") || path.as_os_str().is_empty() {
+            return Err(bad("sqlite needs a file, such as sqlite:.oms/oms.db".to_owned()));
+        }
+        let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+        if let Some(parent) = parent.filter(|p| !p.is_dir()) {
+            return Err(bad(format!("the directory {} does not exist; create it first", parent.display())));
+        }
+        let options = options
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY);
+        let pool = |most| {
+            SqlitePoolOptions::new()
+                .max_connections(most)
+                .acquire_timeout(ACQUIRE)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .test_before_acquire(false)
+        };
+        let write = open(pool(1), &options).await?;
+        let readers = options.clone().create_if_missing(false).pragma("query_only", "ON");
+        let read = open(pool(READERS), &readers).await?;
+        Ok(Self { read, write, options })
+    }
+
+    pub(crate) async fn begin(&self) -> Result<sqlx::Transaction<'static, Db>> {
+        Ok(self.write.begin_with(BEGIN).await?)
+    }
+
+    /// Migrates inside one transaction that holds the write lock from its first statement: sqlx itself takes no lock on SQLite,
+    /// so two processes could otherwise both see an empty database.
+    pub(crate) async fn migrate(&self) -> Result<Migrated> {
+        use sqlx::{ConnectOptions, Connection};
+        let mut connection = self.options.clone().busy_timeout(MIGRATION_BUSY).connect().await?;
+        let mut tx = connection.begin_with(BEGIN).await?;
+        let from = sql::schema::version(&mut tx).await?;
+        sql::schema::refuse_newer(from)?;
+        MIGRATIONS.run_direct(None, &mut *tx, false).await.map_err(sql::schema::failed)?;
+        tx.commit().await?;
+        connection.close().await?;
+        Ok(Migrated { from, to: sql::schema::known() })
+    }
+
+    pub(crate) async fn close(&self) {
+        self.read.close().await;
+        self.write.close().await;
+    }
+}
+
+/// Opens a pool. Two processes that switch a new file to WAL at the same moment can meet a lock that no busy timeout covers, so
+/// this tries again for as long as that timeout.
+async fn open(pool: SqlitePoolOptions, options: &SqliteConnectOptions) -> Result<Pool> {
+    let deadline = std::time::Instant::now() + BUSY;
+    loop {
+        match pool.clone().connect_with(options.clone()).await {
+            Err(error) if error.to_string().contains("locked") && std::time::Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            opened => return Ok(opened?),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The intake of new orders, and the sweeper's verbs.
+
+use crate::world::*;
+use oms_domain::ids::OrderId;
+use oms_domain::money::{Currency, Money};
+use oms_domain::order::Status;
+use oms_store::*;
+
+on_both!(prices_freeze, refusals, a_hundred_with_one_key, a_hundred_without, unstarted_and_forgotten);
+
+async fn prices_freeze(world: World) {
+    let placed = world.placed("k", 0).await;
+    assert_eq!((placed.totals.subtotal, placed.totals.total), (eur(2_000), eur(2_963)));
+    assert_eq!((placed.rev, placed.seq, placed.placed_at), (0, 0, kept(0)));
+    assert_eq!(world.store.order(&placed.id).await.unwrap(), Some(placed.clone()), "as it was answered");
+    world.store.put_product(&product("a", 9), at(1)).await.unwrap();
+    let Intake::Known(known) = world.store.intake(&new_order("k"), &RULES, at(2)).await.unwrap() else { panic!() };
+    assert_eq!(known, StoredOrder { intake_at: kept(2), ..placed });
+}
+
+async fn refusals(world: World) {
+    let store = &world.store;
+    world.placed("k", 0).await;
+    let other = NewOrder { fingerprint: "0".repeat(64), ..new_order("k") };
+    assert_eq!(store.intake(&other, &RULES, at(1)).await.unwrap(), Intake::KeyReused);
+    let usd = Currency::parse("USD").unwrap();
+    store.put_product(&Product { price: Money::new(5, usd), ..product("usd", 1) }, at(0)).await.unwrap();
+    store.put_product(&product("dear", i64::MAX / 2), at(0)).await.unwrap();
+    let with = |names: &[&str]| NewOrder {
+        lines: names.iter().map(|name| NewLine { sku: sku(name), quantity: 3 }).collect(),
+        ..new_order("l")
+    };
+    let intake = async |new: NewOrder| store.intake(&new, &RULES, at(1)).await.unwrap();
+    assert_eq!(intake(with(&["a", "x", "usd", "y"])).await, Intake::UnknownSku { lines: vec![1, 3] });
+    assert_eq!(intake(with(&["a", "usd"])).await, Intake::CurrencyMismatch { lines: vec![1], expected: usd });
+    assert_eq!(intake(with(&["dear"])).await, Intake::TooLarge);
+    assert_eq!(store.order(&order_id("l")).await.unwrap(), None, "a refusal leaves nothing");
+    assert!(matches!(intake(with(&["a", "a"])).await, Intake::Placed(_)), "and does not use up the key");
+}
+
+async fn a_hundred_with_one_key(world: World) {
+    world.store.put_product(&product("a", 1), at(0)).await.unwrap();
+    let answers = race(100, |n| {
+        let store = world.store.clone();
+        async move {
+            let mut new = new_order("k");
+            if n % 10 == 9 {
+                new.fingerprint = "0".repeat(64);
+            }
+            match store.intake(&new, &RULES, at(n as i64)).await.unwrap() {
+                Intake::Placed(_) => "placed",
+                Intake::Known(_) => "known",
+                Intake::KeyReused => "reused",
+                other => panic!("{other:?}"),
+            }
+        }
+    })
+    .await;
+    let counts = tally(answers);
+    assert_eq!(counts["placed"], 1);
+    // whichever of the two requests came first, the other one's attempts are refused
+    assert!(matches!((counts["known"], counts["reused"]), (89, 10) | (9, 90)), "{counts:?}");
+    assert_eq!(world.store.orders(&OrderFilter::default(), None, 100).await.unwrap().len(), 1);
+}
+
+async fn a_hundred_without(world: World) {
+    world.store.put_product(&product("a", 1), at(0)).await.unwrap();
+    race(100, |n| {
+        let store = world.store.clone();
+        async move {
+            let new = NewOrder { id: OrderId::from_random([n as u8; 16]), ..new_order("-") };
+            assert!(matches!(store.intake(&new, &RULES, at(0)).await.unwrap(), Intake::Placed(_)));
+        }
+    })
+    .await;
+    assert_eq!(world.store.orders(&OrderFilter::default(), None, 1_000).await.unwrap().len(), 100);
+}
+
+async fn unstarted_and_forgotten(world: World) {
+    let store = &world.store;
+    for (key, now) in [("old", 0), ("newer", 10), ("started", 0)] {
+        world.placed(key, now).await;
+    }
+    store.record(&record("started", 1, life(Status::Placed), vec![]), at(1)).await.unwrap();
+    let old = Unstarted { id: order_id("old"), intake_at: kept(0) };
+    assert_eq!(store.unstarted(at(10), 9).await.unwrap(), std::slice::from_ref(&old));
+    store.intake(&new_order("old"), &RULES, at(20)).await.unwrap();
+    assert!(!store.forget(&old.id, old.intake_at).await.unwrap(), "somebody asked for it meanwhile");
+    assert!(!store.forget(&order_id("started"), at(0)).await.unwrap());
+    store.intake(&new_order("started"), &RULES, at(30)).await.unwrap();
+    assert_eq!(store.order(&order_id("started")).await.unwrap().unwrap().intake_at, kept(0), "a started order is not touched");
+    assert!(store.forget(&old.id, at(20)).await.unwrap());
+    assert_eq!(store.order(&old.id).await.unwrap(), None);
+    assert!(matches!(store.intake(&new_order("old"), &RULES, at(40)).await.unwrap(), Intake::Placed(_)));
+}

@@ -1,0 +1,228 @@
+//! The one writer: records, confirmations, what comes after the end.
+
+use crate::world::*;
+use oms_domain::event::FactKind::*;
+use oms_domain::life::{Attention, Life};
+use oms_domain::message::{Channel, Topic};
+use oms_domain::order::Status;
+use oms_domain::shipment::{ScanResult, ScanType, ShipmentStatus};
+use oms_store::*;
+
+on_both!(
+    facts_once_in_order,
+    older_records_change_nothing,
+    concurrent_records,
+    confirm_or_lapse,
+    confirm_races_expiry,
+    scans_from_both_doors,
+    append_after_the_end,
+);
+
+async fn facts_once_in_order(world: World) {
+    let store = &world.store;
+    world.placed("o", 0).await;
+    let shipped = fact("shipped/1", ShipmentShipped).about(&shipment_id("o", 1)).told_as(Topic::Shipped);
+    let facts = vec![
+        fact("placed", OrderPlaced),
+        fact("confirmed", OrderConfirmed).told_as(Topic::Confirmed).moving(eur(7)).because("all well"),
+        fact("placed", OrderPlaced),
+        shipped.clone(),
+    ];
+    let first = record("o", 3, life(Status::Confirmed), facts);
+    let recorded = store.record(&first, at(1)).await.unwrap();
+    assert_eq!(recorded, Recorded { rev: 3, seq: 3, status: Status::Confirmed, lapsed: false });
+    assert_eq!(store.record(&first, at(2)).await.unwrap(), recorded);
+    let more = vec![fact("confirmed", OrderConfirmed), fact("captured", PaymentCaptured).by("system"), shipped];
+    let recorded = store.record(&record("o", 4, life(Status::Confirmed), more), at(3)).await.unwrap();
+    assert_eq!((recorded.rev, recorded.seq), (4, 4), "no gap in the numbers");
+
+    let timeline = store.timeline(&order_id("o")).await.unwrap();
+    let line: Vec<_> = timeline.iter().map(|e| (e.seq.unwrap(), e.kind.as_str())).collect();
+    assert_eq!(line, [(1, "order.placed"), (2, "order.confirmed"), (3, "shipment.shipped"), (4, "payment.captured")]);
+    assert_eq!((timeline[1].amount, timeline[1].reason.as_deref()), (Some(eur(7)), Some("all well")));
+    assert_eq!((timeline[0].at, timeline[0].recorded_at), (kept(5), kept(1)));
+    let outbox = store.unpublished(9).await.unwrap();
+    assert_eq!(outbox.iter().map(|r| r.seq).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(outbox[1].body["amount"]["amount"], 7);
+    assert_eq!(Some(&outbox[2].event_id), timeline[2].event_id.as_ref());
+    let messages = store.messages_of(&order_id("o")).await.unwrap();
+    let told = tally(messages.iter().map(|m| (m.topic, m.channel)));
+    assert_eq!(told.len(), 3);
+    assert!(told.contains_key(&(Topic::Shipped, Channel::Sms)) && told.values().all(|n| *n == 1), "{told:?}");
+    let unknown = store.record(&record("nobody", 1, life(Status::Placed), vec![]), at(1)).await;
+    assert!(matches!(unknown, Err(StoreError::Conflict { .. })));
+}
+
+async fn older_records_change_nothing(world: World) {
+    let store = &world.store;
+    world.placed("o", 0).await;
+    store.record(&record("o", 5, life(Status::Cancelling), vec![]), at(1)).await.unwrap();
+    for (rev, status) in [(4, Status::Cancelled), (5, Status::Cancelled), (6, Status::Confirmed)] {
+        let recorded = store.record(&record("o", rev, life(status), vec![]), at(2)).await.unwrap();
+        assert_eq!((recorded.rev, recorded.status), (5, Status::Cancelling), "{rev} {status}");
+    }
+    let late = store.record(&record("o", 2, life(Status::Placed), vec![fact("late", OrderPlaced)]), at(3)).await.unwrap();
+    assert_eq!((late.rev, late.seq), (5, 1), "a late fact is still a fact");
+    let order = store.order(&order_id("o")).await.unwrap().unwrap();
+    assert_eq!((order.life.status, order.rev, order.seq), (Status::Cancelling, 5, 1));
+}
+
+async fn concurrent_records(world: World) {
+    world.placed("o", 0).await;
+    race(32, |n| {
+        let store = world.store.clone();
+        async move {
+            let rev = n as u64 / 2 + 1;
+            let facts = vec![fact(&format!("f-{rev}"), HoldPlaced), fact("same", OrderPlaced)];
+            let status = if rev > 8 { Status::Confirmed } else { Status::Placed };
+            let recorded = store.record(&record("o", rev, life(status), facts), at(rev as i64)).await.unwrap();
+            assert!(recorded.rev >= rev);
+        }
+    })
+    .await;
+    let order = world.store.order(&order_id("o")).await.unwrap().unwrap();
+    assert_eq!((order.rev, order.seq, order.life.status), (16, 17, Status::Confirmed));
+    let timeline = world.store.timeline(&order_id("o")).await.unwrap();
+    assert_eq!(timeline.iter().map(|e| e.seq.unwrap()).collect::<Vec<_>>(), (1..=17).collect::<Vec<_>>());
+    assert_eq!(
+        world.store.unpublished(99).await.unwrap().iter().map(|r| r.seq).collect::<Vec<_>>(),
+        (1..=17).collect::<Vec<_>>()
+    );
+}
+
+fn confirm(key: &str, rev: u64) -> Record {
+    let facts = vec![fact("confirmed", OrderConfirmed).told_as(Topic::Confirmed)];
+    Record { confirm: true, ..record(key, rev, life(Status::Confirmed), facts) }
+}
+
+async fn confirm_or_lapse(world: World) {
+    let store = &world.store;
+    world.stocked("a", "berlin", 4).await;
+    for key in ["o", "p", "q"] {
+        world.placed(key, 0).await;
+    }
+    world.reserve("o", &[("a", 2)], 0).await;
+    for _ in 0..2 {
+        assert!(!store.record(&confirm("o", 1), at(599)).await.unwrap().lapsed);
+    }
+    assert_eq!(world.available("a", 10_000).await, 2, "a confirmed promise never runs out");
+    world.reserve("p", &[("a", 2)], 0).await;
+    for key in ["p", "q"] {
+        let lapsed = store.record(&confirm(key, 1), at(600)).await.unwrap();
+        assert_eq!(lapsed, Recorded { rev: 0, seq: 0, status: Status::Placed, lapsed: true });
+    }
+    assert_eq!(store.timeline(&order_id("p")).await.unwrap(), [], "nothing at all was written");
+    let mut anew = wish("p", 2, &[("a", 2)]);
+    anew.expires_at = at(2_000);
+    store.reserve(&anew, at(601)).await.unwrap();
+    assert!(!store.record(&confirm("p", 1), at(602)).await.unwrap().lapsed);
+    store.commit_stock(&parcel("o", "berlin", &[("a", 2)]), at(700)).await.unwrap();
+    assert!(!store.record(&confirm("o", 1), at(701)).await.unwrap().lapsed, "a late repeat is not told that it lapsed");
+    assert_eq!(world.available("a", 10_000).await, 0);
+    world.balanced(10_000).await;
+}
+
+/// One order confirms at the last moment while others want its units a moment later: one of the two gets them.
+async fn confirm_races_expiry(world: World) {
+    world.stocked("a", "berlin", 1).await;
+    for round in 0..8 {
+        let (owner, rival) = (format!("owner-{round}"), format!("rival-{round}"));
+        world.placed(&owner, 0).await;
+        world.reserve(&owner, &[("a", 1)], 0).await;
+        let (store, confirmed) = (world.store.clone(), confirm(&owner, 1));
+        let first = tokio::spawn(async move { store.record(&confirmed, at(599)).await.unwrap().lapsed });
+        let (store, mut wanted) = (world.store.clone(), wish(&rival, 1, &[("a", 1)]));
+        wanted.expires_at = at(2_000);
+        let second = tokio::spawn(async move { store.reserve(&wanted, at(600)).await.unwrap() });
+        let (lapsed, reserved) = (first.await.unwrap(), second.await.unwrap());
+        assert_eq!(lapsed, matches!(reserved, Reserved::Held { .. }), "round {round}");
+        world.balanced(600).await;
+        for key in [owner, rival] {
+            world.store.release(&order_id(&key), at(601)).await.unwrap();
+        }
+    }
+}
+
+fn confirmed(key: &str) -> Life {
+    Life { shipments: vec![shipment(key, 1, ShipmentStatus::Booked)], ..life(Status::Confirmed) }
+}
+
+async fn scans_from_both_doors(world: World) {
+    use ScanResult::*;
+    let store = &world.store;
+    world.placed("o", 0).await;
+    let mut picked = scan("o", "e-1", ScanType::Picked);
+    picked.tracking_number = Some("T-1".to_owned());
+    assert_eq!(store.record_scan(&picked, at(1)).await.unwrap(), Scanned::UnknownShipment);
+    store.record(&record("o", 1, confirmed("o"), vec![]), at(1)).await.unwrap();
+    assert_eq!(store.record_scan(&picked, at(2)).await.unwrap(), Scanned::Result(Applied));
+    assert_eq!(store.record_scan(&picked, at(2)).await.unwrap(), Scanned::Result(Duplicate));
+    assert_eq!(store.record_scan(&scan("o", "e-1", ScanType::Packed), at(2)).await.unwrap(), Scanned::EventIdReused);
+    let shown = store.order(&order_id("o")).await.unwrap().unwrap().life.shipments.remove(0);
+    assert_eq!((shown.status, shown.tracking_number.as_deref()), (ShipmentStatus::Picked, Some("T-1")));
+    let by = |status| ShipmentFilter { status: Some(status), location: None };
+    assert_eq!(store.shipments(by(ShipmentStatus::Picked), None, 9).await.unwrap()[0].shipment, shown);
+    assert_eq!(store.shipments(by(ShipmentStatus::Booked), None, 9).await.unwrap(), []);
+    let tracked = OrderFilter { tracking_number: Some("T-1".to_owned()), ..OrderFilter::default() };
+    assert_eq!(store.orders(&tracked, None, 9).await.unwrap().len(), 1);
+    assert_eq!(store.record_scan(&scan("o", "e-2", ScanType::Packed), at(3)).await.unwrap(), Scanned::Result(Applied));
+    assert_eq!(store.record_scan(&scan("o", "e-3", ScanType::Picked), at(3)).await.unwrap(), Scanned::Result(Stale));
+
+    let mut after = confirmed("o");
+    after.status = Status::Shipped;
+    after.shipments[0].status = ShipmentStatus::Shipped;
+    let shipped = scan("o", "e-4", ScanType::Shipped);
+    let facts = vec![fact("shipped", ShipmentShipped).about(&shipped.shipment)];
+    let scans = vec![(shipped.clone(), Applied), (scan("o", "e-5", ScanType::Shipped), Stale), (picked, Duplicate)];
+    let second = Record { scans, ..record("o", 2, after, facts) };
+    for _ in 0..2 {
+        store.record(&second, at(4)).await.unwrap();
+    }
+    assert_eq!(store.shipment(&shipped.shipment).await.unwrap().unwrap().shipment.status, ShipmentStatus::Shipped);
+    assert_eq!(store.record_scan(&scan("o", "e-6", ScanType::Packed), at(5)).await.unwrap(), Scanned::Result(Stale));
+    let heard = store.heard(&shipped.shipment, "e-4").await.unwrap().unwrap();
+    assert_eq!((heard.kind, heard.result), (ScanType::Shipped, Applied));
+    assert!(store.heard(&shipped.shipment, "e-9").await.unwrap().is_none());
+    let timeline = store.timeline(&order_id("o")).await.unwrap();
+    let kinds: Vec<_> = timeline.iter().map(|e| (e.kind.as_str(), e.seq)).collect();
+    let warehouse = ["scan.picked", "scan.packed", "scan.picked"].map(|kind| (kind, None));
+    assert_eq!(kinds[..3], warehouse);
+    assert_eq!(kinds[3..], [("shipment.shipped", Some(1)), ("scan.shipped", None), ("scan.packed", None)]);
+}
+
+async fn append_after_the_end(world: World) {
+    let store = &world.store;
+    world.placed("o", 0).await;
+    let over = Life { status: Status::Cancelled, ..confirmed("o") };
+    store.record(&record("o", 7, over, vec![fact("cancelled", OrderCancelled)]), at(1)).await.unwrap();
+    let shipped = scan("o", "e-1", ScanType::Shipped);
+    let attention = Attention { code: "left_anyway".to_owned(), detail: "call the carrier".to_owned(), since: at(2) };
+    let change = || Append {
+        attention: Some(attention.clone()),
+        shipment_status: Some((shipped.shipment.clone(), ShipmentStatus::Shipped)),
+    };
+    let facts = [fact("aftermath/e-1", StockDeparted).about(&shipped.shipment)];
+    let id = order_id("o");
+    let run = || store.append(&id, &facts, change(), Some((shipped.clone(), ScanResult::Applied)), at(2));
+    let recorded = run().await.unwrap();
+    assert_eq!(recorded, Recorded { rev: 8, seq: 2, status: Status::Cancelled, lapsed: false });
+    assert_eq!(run().await.unwrap(), recorded);
+    let order = store.order(&order_id("o")).await.unwrap().unwrap();
+    assert_eq!((order.life.attention.len(), order.life.shipments[0].status), (1, ShipmentStatus::Shipped));
+    assert_eq!(store.timeline(&order_id("o")).await.unwrap().len(), 2);
+    let attention = OrderFilter { needs_attention: Some(true), ..OrderFilter::default() };
+    assert_eq!(store.orders(&attention, None, 9).await.unwrap().len(), 1);
+    let appended = race(10, |n| {
+        let store = world.store.clone();
+        async move {
+            store
+                .append(&order_id("o"), &[fact(&format!("r-{n}"), HoldPlaced)], Append::default(), None, at(3))
+                .await
+                .unwrap()
+                .seq
+        }
+    })
+    .await;
+    assert_eq!(tally(appended).into_keys().collect::<Vec<_>>(), (3..=12).collect::<Vec<_>>());
+    assert!(store.append(&order_id("nobody"), &[], Append::default(), None, at(3)).await.is_err());
+}

@@ -1,0 +1,87 @@
+//! Connecting and migrating.
+
+use crate::world::World;
+use oms_store::{Migrated, Store, StoreError};
+
+async fn from_empty(world: World) {
+    let store = &world.store;
+    store.ping().await.unwrap();
+    assert_eq!(store.check_schema().await, Err(StoreError::OldSchema { found: 0, known: 1 }));
+    assert_eq!(store.migrate().await, Ok(Migrated { from: None, to: 1 }));
+    assert_eq!(store.migrate().await, Ok(Migrated { from: Some(1), to: 1 }));
+    store.check_schema().await.unwrap();
+    world
+        .sql(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             VALUES (999, 'from the future', TRUE, '', 0)",
+        )
+        .await;
+    let newer = StoreError::NewerSchema { found: 999, known: 1 };
+    assert_eq!(store.check_schema().await, Err(newer.clone()));
+    assert_eq!(store.migrate().await, Err(newer));
+    store.close().await;
+    assert!(matches!(store.ping().await, Err(StoreError::Unavailable { .. })));
+}
+
+async fn many_starters(world: World) {
+    let url = world.url.clone();
+    let answers = crate::world::race(8, |_| {
+        let url = url.clone();
+        async move { Store::connect(&url).await?.migrate().await.map(|m| m.to) }
+    })
+    .await;
+    assert!(answers.iter().all(|a| *a == Ok(1)), "{answers:?}");
+    // and other processes, whose locks are not ours
+    let url = &crate::world::World::sibling(&world).await;
+    let children: Vec<_> = (0..4)
+        .map(|_| {
+            std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "schema::migrates_what_it_is_told"])
+                .env(TOLD, url)
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for child in children {
+        let out = child.wait_with_output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
+    }
+    Store::connect(url).await.unwrap().check_schema().await.unwrap();
+}
+
+const TOLD: &str = "OMS_TEST_MIGRATE_URL";
+
+/// The other process of [`many_starters`]; alone it has nothing to do.
+#[tokio::test]
+async fn migrates_what_it_is_told() {
+    if let Ok(url) = std::env::var(TOLD) {
+        assert_eq!(Store::connect(&url).await.unwrap().migrate().await.unwrap().to, 1);
+    }
+}
+
+#[tokio::test]
+async fn urls_that_name_no_database() {
+    for url in ["mysql://x", "oms.db", "sqlite::memory:", "sqlite:/no/such/directory/oms.db"] {
+        assert!(matches!(Store::connect(url).await, Err(StoreError::BadUrl { .. })), "{url}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sqlite_from_empty() {
+    from_empty(World::empty_sqlite().await).await;
+}
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sqlite_many_starters() {
+    many_starters(World::empty_sqlite().await).await;
+}
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs postgres"]
+async fn postgres_from_empty() {
+    from_empty(World::empty_postgres().await).await;
+}
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs postgres"]
+async fn postgres_many_starters() {
+    many_starters(World::empty_postgres().await).await;
+}

@@ -1,0 +1,60 @@
+//! `GET /v1/inventory` and `GET /v1/inventory/{sku}`.
+
+use axum::Json;
+use axum::extract::State;
+use oms_domain::ids::Sku;
+use oms_store::StockLevel;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::LevelView;
+use crate::extract::{Path, Query};
+use crate::page::{self, Page, one_more};
+use crate::problem::{Findings, Problem};
+use crate::state::AppState;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ListLevels {
+    /// Rows of the page, 50 without it.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 100)]
+    limit: Option<String>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// List the stock of every article of the catalogue
+#[utoipa::path(
+    get,
+    path = "/v1/inventory",
+    tag = "inventory",
+    params(ListLevels),
+    responses((status = 200, description = "One page, by SKU", body = Page<LevelView>))
+)]
+pub(crate) async fn list(
+    State(state): State<AppState>,
+    Query(query): Query<ListLevels>,
+) -> Result<Json<Page<LevelView>>, Problem> {
+    let mut findings = Findings::default();
+    let limit = page::limit(&mut findings, query.limit.as_deref());
+    let after: Option<Sku> = findings.parameter_opt("cursor", query.cursor.as_deref().map(page::decode));
+    findings.check()?;
+    let rows = state.store.stocks(after.as_ref(), one_more(limit), state.now()).await?;
+    Ok(Json(Page::of(rows, limit, |row: &StockLevel| page::encode(&row.sku), |row| LevelView::from(row))))
+}
+
+/// Read the stock of an article
+#[utoipa::path(
+    get,
+    path = "/v1/inventory/{sku}",
+    tag = "inventory",
+    params(("sku" = String, Path, description = "The article")),
+    responses((status = 200, description = "Its stock; zeros if it has none", body = LevelView))
+)]
+pub(crate) async fn read(State(state): State<AppState>, Path(sku): Path<String>) -> Result<Json<LevelView>, Problem> {
+    let missing = || Problem::not_found("SKU in the catalogue");
+    let sku = Sku::parse(sku).map_err(|_| missing())?;
+    let level = state.store.stock(&sku, state.now()).await?.ok_or_else(missing)?;
+    Ok(Json(LevelView::from(&level)))
+}

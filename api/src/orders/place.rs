@@ -1,0 +1,183 @@
+//! `POST /v1/orders`.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use oms_contract::start::{OrderLine, OrderStart};
+use oms_domain::ids::OrderId;
+use oms_store::{Intake, NewOrder, StoredOrder};
+
+use super::body::{ParsedOrder, PlaceOrder};
+use super::view::{OrderView, location};
+use crate::card::refuse_cards;
+use crate::engine::Labels;
+use crate::extract::{RawJson, shape};
+use crate::idempotency::{CLIENT, IdempotencyKey, TENANT, answer, fingerprint, reused};
+use crate::problem::{Code, FieldError, Problem};
+use crate::schema::KeyHeader;
+use crate::state::AppState;
+
+/// Longest `Prefer: wait`, in seconds.
+const WAIT_MAX: u64 = 30;
+
+/// Place an order
+///
+/// The order survives anything from its 201 on. Prices come from the catalogue and freeze here.
+#[utoipa::path(
+    post,
+    path = "/v1/orders",
+    tag = "orders",
+    params(
+        KeyHeader,
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: answer once the order is decided, or after N seconds (30 at most)")
+    ),
+    request_body = PlaceOrder,
+    responses(
+        (status = 201, description = "Taken in. A decided refusal is 201 too, with `status: rejected`", body = OrderView, headers(
+            ("Location" = String, description = "The order's path"),
+            ("Preference-Applied" = String, description = "The wait that was kept"),
+            ("Idempotency-Replayed" = String, description = "`true` if the key was seen before"),
+        )),
+    )
+)]
+pub(crate) async fn place(
+    State(state): State<AppState>,
+    key: IdempotencyKey,
+    headers: HeaderMap,
+    RawJson(body): RawJson,
+) -> Result<Response, Problem> {
+    refuse_cards(&body)?;
+    let body: PlaceOrder = shape(body)?;
+    let parsed = body.parse(&state.settings.payment_methods)?;
+    let new = new_order(&state, &key, parsed, fingerprint("POST /v1/orders", &body.canonical())?);
+    let (mut order, replayed) = take_in(&state, &new).await?;
+    if order.rev == 0 {
+        start(&state, &order).await?;
+    }
+    if !replayed {
+        metrics::counter!("oms_orders_placed_total").increment(1);
+    }
+    let wait = preferred_wait(&headers);
+    // a row that cannot be read again is shown as it was taken in: the order is placed all the same
+    let limit = Duration::from_secs(wait.unwrap_or(0));
+    if wait.is_some()
+        && let Ok(seen) = state.watch(&order.id, limit, |o| o.life.status.is_decided()).await
+    {
+        order = seen;
+    }
+    let view = OrderView::of(&order, order.updated_at, &state.settings);
+    let mut response = answer(StatusCode::CREATED, replayed, view);
+    let headers = response.headers_mut();
+    if let Ok(location) = HeaderValue::from_str(&location(&order)) {
+        headers.insert(header::LOCATION, location);
+    }
+    if let Some(applied) = wait.and_then(|n| HeaderValue::from_str(&format!("wait={n}")).ok()) {
+        headers.insert(HeaderName::from_static("preference-applied"), applied);
+    }
+    Ok(response)
+}
+
+fn new_order(state: &AppState, key: &IdempotencyKey, parsed: ParsedOrder, fingerprint: String) -> NewOrder {
+    let id = match &key.0 {
+        Some(key) => OrderId::from_key(TENANT, CLIENT, key),
+        None => OrderId::from_random(rand::random()),
+    };
+    NewOrder {
+        id,
+        client: CLIENT.to_owned(),
+        fingerprint,
+        customer: parsed.customer,
+        ship_to: parsed.ship_to,
+        currency: parsed.currency,
+        lines: parsed.lines,
+        payment_method: parsed.method,
+        reference: parsed.reference,
+        channel: parsed.channel,
+        test: state.settings.test_orders,
+    }
+}
+
+/// The order's row, and whether it was there before.
+async fn take_in(state: &AppState, new: &NewOrder) -> Result<(StoredOrder, bool), Problem> {
+    let at_lines = |lines: Vec<usize>, code: Code, detail: &str| {
+        lines.into_iter().map(|n| FieldError::at(format!("/lines/{n}/sku"), code.as_str(), detail)).collect()
+    };
+    match state.store.intake(new, &state.settings.price_rules, state.now()).await? {
+        Intake::Placed(order) => Ok((order, false)),
+        Intake::Known(order) => Ok((order, true)),
+        Intake::KeyReused => Err(reused()),
+        Intake::UnknownSku { lines } => {
+            Err(Problem::invalid(Code::UnknownSku, at_lines(lines, Code::UnknownSku, "this SKU is not in the catalogue")))
+        }
+        Intake::CurrencyMismatch { expected, .. } => {
+            Err(Problem::at("/currency", Code::CurrencyMismatch, format!("a line is priced in {expected}, not in this currency")))
+        }
+        Intake::TooLarge => Err(Problem::at("/lines", Code::ValidationFailed, "the order's total is too large")),
+    }
+}
+
+/// Starts the order's run, or finds it started.
+async fn start(state: &AppState, order: &StoredOrder) -> Result<(), Problem> {
+    let start = OrderStart {
+        order_id: order.id.clone(),
+        placed_at: order.placed_at,
+        currency: order.currency,
+        lines: order
+            .lines
+            .iter()
+            .map(|line| OrderLine { sku: line.sku.clone(), quantity: line.quantity, total: line.total })
+            .collect(),
+        total: order.totals.total,
+        method: order.payment_method.clone(),
+        deadlines: state.settings.deadlines,
+        patience: state.settings.patience,
+        search_attributes: state.settings.search_attributes,
+    };
+    let labels = Labels { customer: order.customer.id.clone(), channel: order.channel.as_ref().map(ToString::to_string) };
+    Ok(state.engine.start_order(start, labels).await?)
+}
+
+/// `Prefer: wait=N` of RFC 7240, cut to [`WAIT_MAX`]; anything malformed is ignored.
+fn preferred_wait(headers: &HeaderMap) -> Option<u64> {
+    headers
+        .get_all("prefer")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|preference| preference.split(';').next()?.split_once('='))
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"))
+        .and_then(|(_, seconds)| {
+            let seconds = seconds.trim();
+            let digits = !seconds.is_empty() && seconds.bytes().all(|b| b.is_ascii_digit());
+            // a number too large to read is above the limit all the same
+            digits.then(|| seconds.parse::<u64>().unwrap_or(u64::MAX).min(WAIT_MAX))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_cut_and_nonsense_is_ignored() {
+        for (value, wait) in [
+            ("wait=5", Some(5)),
+            ("respond-async, wait=10", Some(10)),
+            ("Wait = 0", Some(0)),
+            ("wait=31", Some(30)),
+            ("wait=99999999999999999999999", Some(30)),
+            ("wait=5;x=1", Some(5)),
+            ("wait", None),
+            ("wait=", None),
+            ("wait=-1", None),
+            ("wait=1.5", None),
+            ("wait=ten", None),
+            ("return=minimal", None),
+        ] {
+            let headers = HeaderMap::from_iter([(HeaderName::from_static("prefer"), HeaderValue::from_static(value))]);
+            assert_eq!(preferred_wait(&headers), wait, "{value}");
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! `POST /v1/shipments/{id}/events`.
+//!
+//! `picked` and `packed` decide nothing and are rows. The others are told to the order's run; once it has closed, a report that
+//! changes something becomes a story of its own (`Aftermath`), and any other is a row.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::TimeDelta;
+use oms_contract::command::ShipmentEvent;
+use oms_contract::start::AftermathStart;
+use oms_contract::workflow::ShipmentEventUpdate;
+use oms_domain::Instant;
+use oms_domain::customer::{Line, no_control};
+use oms_domain::ids::{Invalid, ShipmentId};
+use oms_domain::life::{Refusal, RefusalCode};
+use oms_domain::shipment::{Scan, ScanResult, ScanType};
+use oms_store::{Scanned, StoredOrder};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::engine::EngineError;
+use crate::extract::{Json, Path};
+use crate::idempotency::{Begun, IdempotencyKey, answer, begin, claim};
+use crate::page::instant;
+use crate::problem::{Findings, Problem};
+use crate::schema::{self, KeyHeader};
+use crate::state::{AppState, SETTLE_MAX};
+
+/// A reporter's clock may be this far ahead of ours.
+const AHEAD_MAX: TimeDelta = TimeDelta::hours(24);
+
+/// What warehouse or carrier report.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Report {
+    /// The reporter's id of this report, unique per shipment.
+    #[schema(min_length = 1, max_length = 128, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$", example = "scan-1")]
+    event_id: String,
+    /// `picked`, `packed`, `shipped`, `in_transit`, `lost`, `delivered` or `returned_to_sender`.
+    #[serde(rename = "type")]
+    #[schema(pattern = "^(picked|packed|shipped|in_transit|lost|delivered|returned_to_sender)$", example = "shipped")]
+    kind: String,
+    /// When it happened, by the reporter's clock; at most 24 hours ahead of ours.
+    #[schema(value_type = chrono::DateTime<chrono::Utc>)]
+    occurred_at: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Line>)]
+    carrier: Option<String>,
+    /// A number that is not known yet adds a package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Line>)]
+    tracking_number: Option<String>,
+}
+
+/// What became of a report.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Reported {
+    /// `applied`: it moved the shipment. `duplicate`: this `event_id` came before. `stale`: the shipment is already further.
+    #[schema(value_type = String, example = "applied")]
+    result: String,
+}
+
+/// Report what happened to a shipment
+///
+/// A reported fact is never refused for business reasons. Steps may be skipped; a late report is `stale`.
+#[utoipa::path(
+    post,
+    path = "/v1/shipments/{id}/events",
+    tag = "shipments",
+    params(("id" = String, Path, description = "The shipment's id"), KeyHeader),
+    request_body = Report,
+    responses((status = 200, description = "Heard", body = Reported))
+)]
+pub(crate) async fn report(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    key: IdempotencyKey,
+    Json(body): Json<Report>,
+) -> Result<Response, Problem> {
+    let missing = || Problem::not_found("shipment");
+    let scan = body.parse(ShipmentId::parse(&id).map_err(|_| missing()), state.now())?;
+    if state.store.shipment(&scan.shipment).await?.is_none() {
+        return Err(missing());
+    }
+    let ticket = match begin(&state, claim(&key, &format!("POST /v1/shipments/{id}/events"), &body)?).await? {
+        Begun::Go(ticket) => ticket,
+        Begun::Done { status, subject } => return Ok(answer(status, true, Reported { result: subject })),
+    };
+    let update_id = ticket.update_id("shipment_event", &id);
+    let heard = if scan.kind.decides() { tell(&state, &scan, update_id).await } else { note(&state, &scan).await };
+    match heard {
+        Ok(result) => {
+            let replayed = ticket.replayed;
+            ticket.finish(&state, StatusCode::OK, result.as_str()).await;
+            Ok(answer(StatusCode::OK, replayed, Reported { result: result.as_str().to_owned() }))
+        }
+        Err(problem) => Err(ticket.refused(&state, problem).await),
+    }
+}
+
+/// Writes down a report that decides nothing (any more).
+async fn note(state: &AppState, scan: &Scan) -> Result<ScanResult, Problem> {
+    match state.store.record_scan(scan, state.now()).await? {
+        Scanned::Result(result) => Ok(result),
+        Scanned::EventIdReused => Err(event_id_reused()),
+        Scanned::UnknownShipment => Err(Problem::not_found("shipment")),
+    }
+}
+
+/// Tells the order's run of a report, or what follows it.
+async fn tell(state: &AppState, scan: &Scan, update_id: String) -> Result<ScanResult, Problem> {
+    if let Some(heard) = state.store.heard(&scan.shipment, &scan.event_id).await? {
+        return if heard.kind == scan.kind { Ok(ScanResult::Duplicate) } else { Err(event_id_reused()) };
+    }
+    let order_id = scan.shipment.order().map_err(|_| Problem::not_found("shipment"))?;
+    let order = state.order(order_id.as_str()).await?;
+    if order.life.status.is_terminal() {
+        return afterwards(state, order, scan).await;
+    }
+    let command = ShipmentEvent { scan: scan.clone(), actor: Some("api".to_owned()) };
+    match state.engine.update(&order_id, ShipmentEventUpdate, command, update_id).await {
+        Ok(run) => {
+            // the report is heard; a row that cannot be read now does not change that
+            let _shown = state.watch(&order_id, SETTLE_MAX, |order| order.rev >= run.rev).await;
+            Ok(run.result)
+        }
+        Err(EngineError::NoRun) => {
+            let order = state.order(order_id.as_str()).await?;
+            if order.life.status.is_terminal() { afterwards(state, order, scan).await } else { Err(EngineError::NoRun.into()) }
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A report after the order's end: news starts a story of its own, anything else is only written down.
+async fn afterwards(state: &AppState, order: StoredOrder, scan: &Scan) -> Result<ScanResult, Problem> {
+    let shipment = order.life.shipments.iter().find(|s| s.id == scan.shipment).ok_or_else(|| Problem::not_found("shipment"))?;
+    if scan.kind.rank() <= shipment.status.rank() {
+        return note(state, scan).await;
+    }
+    let start = AftermathStart {
+        order_id: order.id.clone(),
+        scan: scan.clone(),
+        location: shipment.location.clone(),
+        lines: shipment.lines.clone(),
+        reported_at: state.now(),
+        patience: state.settings.patience,
+    };
+    state.engine.start_aftermath(start).await?;
+    let until = tokio::time::Instant::now() + SETTLE_MAX;
+    while tokio::time::Instant::now() < until {
+        if matches!(state.store.heard(&scan.shipment, &scan.event_id).await, Ok(Some(_))) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(ScanResult::Applied)
+}
+
+fn event_id_reused() -> Problem {
+    let detail = "this event_id was reported with another type; use a new one";
+    Problem::refused(Refusal::new(RefusalCode::EventIdReused, detail), Vec::new())
+}
+
+impl Report {
+    /// Checks every field before the shipment is looked for. Errors: 422 with all broken rules, 404 for an id that cannot exist.
+    fn parse(&self, shipment: Result<ShipmentId, Problem>, now: Instant) -> Result<Scan, Problem> {
+        let mut findings = Findings::default();
+        let event_id = findings.body("/event_id", event_id(&self.event_id));
+        let kind = ScanType::parse(&self.kind)
+            .ok_or_else(|| Invalid::new("one of picked, packed, shipped, in_transit, lost, delivered, returned_to_sender"));
+        let kind = findings.body("/type", kind);
+        let near = |at: Instant| {
+            if at <= now + AHEAD_MAX { Ok(at) } else { Err(Invalid::new("occurred_at lies at most 24 hours ahead")) }
+        };
+        let occurred_at = findings.body("/occurred_at", instant(&self.occurred_at).and_then(near));
+        let carrier = findings.body_opt("/carrier", self.carrier.clone().map(Line::parse));
+        let tracking_number = findings.body_opt("/tracking_number", self.tracking_number.clone().map(Line::parse));
+        match (event_id, kind, occurred_at) {
+            (Some(event_id), Some(kind), Some(occurred_at)) if findings.is_clean() => Ok(Scan {
+                shipment: shipment?,
+                event_id,
+                kind,
+                occurred_at,
+                carrier: carrier.map(String::from),
+                tracking_number: tracking_number.map(String::from),
+            }),
+            _ => Err(findings.into_problem()),
+        }
+    }
+}
+
+fn event_id(text: &str) -> Result<String, Invalid> {
+    no_control(text)?;
+    if (1..=128).contains(&text.chars().count()) {
+        Ok(text.to_owned())
+    } else {
+        Err(Invalid::new("an event_id is 1 to 128 characters"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::extract::shape;
+    use serde_json::json;
+
+    #[test]
+    fn reports_are_checked() {
+        let now = instant("2026-01-01T00:00:00Z").unwrap();
+        let parse = |pointer: &str, value: serde_json::Value| {
+            let mut body = json!({
+                "event_id": "e-1", "type": "shipped", "occurred_at": "2025-12-31T00:00:00Z", "carrier": "dhl", "tracking_number": "1"
+            });
+            *body.pointer_mut(pointer).unwrap() = value;
+            shape::<Report>(body).and_then(|report| report.parse(Ok(ShipmentId::parse("abcdefgh-1").unwrap()), now))
+        };
+        assert!(parse("/occurred_at", json!("2026-01-02T00:00:00Z")).is_ok());
+        assert!(parse("/occurred_at", json!("1999-01-02T00:00:00+02:00")).is_ok());
+        for (pointer, value) in [
+            ("/event_id", json!("")),
+            ("/event_id", json!("x".repeat(129))),
+            ("/event_id", json!("a\u{0}")),
+            ("/event_id", json!(1)),
+            ("/type", json!("teleported")),
+            ("/occurred_at", json!("2026-01-02T00:00:01Z")),
+            ("/occurred_at", json!("yesterday")),
+            ("/carrier", json!("")),
+            ("/tracking_number", json!("x".repeat(201))),
+        ] {
+            let problem = parse(pointer, value.clone()).unwrap_err();
+            assert_eq!(problem.errors()[0].pointer.as_deref(), Some(pointer), "{value}");
+        }
+    }
+}

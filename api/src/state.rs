@@ -1,0 +1,93 @@
+//! What handlers share.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use oms_contract::start::{Deadlines, Patience};
+use oms_domain::Instant;
+use oms_domain::ids::OrderId;
+use oms_domain::payment::PaymentMethod;
+use oms_domain::pricing::PriceRules;
+use oms_store::{Store, StoredOrder};
+use tokio::time::sleep;
+
+use crate::engine::Engine;
+use crate::problem::Problem;
+
+/// Whether the payment gateway knows a method.
+pub type KnowsMethod = Arc<dyn Fn(&PaymentMethod) -> bool + Send + Sync>;
+
+/// What can be set of the API.
+#[derive(Clone)]
+pub struct ApiSettings {
+    /// Shipping fee and tax of new orders.
+    pub price_rules: PriceRules,
+    /// Business deadlines of new orders.
+    pub deadlines: Deadlines,
+    /// Retry pauses of new orders.
+    pub patience: Patience,
+    /// Where the Temporal UI is, such as `http://127.0.0.1:8233`; no links without it.
+    pub ui_base: Option<String>,
+    /// The namespace that the Temporal UI links name.
+    pub namespace: String,
+    /// New orders are placed against a sandbox.
+    pub test_orders: bool,
+    /// Which payment methods are accepted.
+    pub payment_methods: KnowsMethod,
+    /// New orders carry search attributes. Off only on the time-skipping test server, which knows none.
+    pub search_attributes: bool,
+}
+
+/// What handlers share. Cheap to clone.
+#[derive(Clone)]
+pub struct AppState {
+    pub(crate) store: Store,
+    pub(crate) engine: Engine,
+    pub(crate) settings: Arc<ApiSettings>,
+    pub(crate) metrics: PrometheusHandle,
+}
+
+impl AppState {
+    /// Brings the parts together. `metrics` is what `/metrics` renders, see [`install_metrics`](crate::install_metrics).
+    pub fn new(store: Store, engine: Engine, settings: ApiSettings, metrics: PrometheusHandle) -> Self {
+        Self { store, engine, settings: Arc::new(settings), metrics }
+    }
+
+    /// Now, with the microseconds that both databases keep.
+    pub(crate) fn now(&self) -> Instant {
+        chrono::SubsecRound::trunc_subsecs(Instant::from(SystemTime::now()), 6)
+    }
+
+    /// The order's row. Errors: 404.
+    pub(crate) async fn order(&self, id: &str) -> Result<StoredOrder, Problem> {
+        let missing = || Problem::not_found("order");
+        let id = OrderId::parse(id).map_err(|_| missing())?;
+        self.store.order(&id).await?.ok_or_else(missing)
+    }
+
+    /// Waits until the row satisfies `enough`, at most `limit`; answers the row as it was last seen. Errors: the first read failed.
+    pub(crate) async fn watch(
+        &self,
+        id: &OrderId,
+        limit: Duration,
+        enough: impl Fn(&StoredOrder) -> bool,
+    ) -> Result<StoredOrder, Problem> {
+        let until = tokio::time::Instant::now() + limit;
+        let mut pause = Duration::from_millis(20);
+        let mut seen = self.store.order(id).await?.ok_or_else(|| Problem::not_found("order"))?;
+        while !enough(&seen) && tokio::time::Instant::now() < until {
+            sleep(pause.min(until - tokio::time::Instant::now())).await;
+            pause = (pause * 2).min(Duration::from_millis(150));
+            match self.store.order(id).await {
+                Ok(Some(order)) => seen = order,
+                Ok(None) => break,
+                Err(error) => tracing::debug!(%error, "the row could not be read while waiting"),
+            }
+        }
+        Ok(seen)
+    }
+}
+
+/// How long a command's answer waits for the projection to show it.
+pub(crate) const SETTLE_MAX: Duration = Duration::from_secs(2);

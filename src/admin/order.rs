@@ -1,0 +1,241 @@
+//! `oms order`: look at orders and steer them.
+
+use clap::{Args, Subcommand};
+use oms_domain::Instant;
+use serde_json::json;
+
+use super::place::PlaceArgs;
+use super::{place, render, say, show, watch};
+use crate::http::{Api, Call, Order, Page, now, segment};
+
+/// Orders: place, look, steer.
+#[derive(Debug, Args)]
+pub(crate) struct OrderArgs {
+    #[command(subcommand)]
+    command: OrderCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum OrderCommand {
+    /// Place an order, from articles on the command line or from a JSON body.
+    Place(Box<PlaceArgs>),
+    /// Show an order.
+    Show {
+        /// The order's id.
+        id: String,
+        /// Ask the workflow instead of the projection.
+        #[arg(long)]
+        consistent: bool,
+    },
+    /// List orders, newest first.
+    List(Box<ListArgs>),
+    /// Follow an order until it ends.
+    Watch {
+        /// The order's id.
+        id: String,
+    },
+    /// Stop an order for good.
+    Cancel {
+        /// The order's id.
+        id: String,
+        /// Why; stays on the timeline.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Stop an order for a while.
+    Hold {
+        /// The order's id.
+        id: String,
+        /// What kind of hold, such as `fraud` or `address`.
+        #[arg(long)]
+        kind: String,
+        /// Why; stays on the timeline.
+        #[arg(long)]
+        reason: String,
+        /// When it ends by itself: an instant (`2026-01-31T12:00:00Z`) or a time from now (`2h`).
+        #[arg(long, value_parser = until)]
+        until: Option<Instant>,
+    },
+    /// Let an order go on.
+    Release {
+        /// The order's id.
+        id: String,
+        /// The hold's id, as `oms order show` tells it.
+        hold: String,
+    },
+}
+
+#[derive(Debug, Default, Args)]
+struct ListArgs {
+    /// Only orders of this status.
+    #[arg(long)]
+    status: Option<String>,
+    /// Only orders refused for this reason.
+    #[arg(long)]
+    reason: Option<String>,
+    /// Only orders of this customer's id.
+    #[arg(long)]
+    customer: Option<String>,
+    /// Only orders with this article.
+    #[arg(long)]
+    sku: Option<String>,
+    /// Only orders with this reference.
+    #[arg(long)]
+    reference: Option<String>,
+    /// Only orders of this e-mail address.
+    #[arg(long)]
+    email: Option<String>,
+    /// Only the order of this parcel.
+    #[arg(long)]
+    tracking_number: Option<String>,
+    /// Only orders with an open hold of this kind.
+    #[arg(long)]
+    hold: Option<String>,
+    /// Only orders that need a person (or, with `=false`, that need none).
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    needs_attention: Option<bool>,
+    /// Only orders placed at or after this instant.
+    #[arg(long)]
+    placed_after: Option<String>,
+    /// Only orders placed before this instant.
+    #[arg(long)]
+    placed_before: Option<String>,
+    /// At most so many, 1 to 100.
+    #[arg(long)]
+    limit: Option<u32>,
+    /// Go on after the page that ended with this cursor.
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
+impl ListArgs {
+    fn call(&self) -> Call {
+        let filters = [
+            ("status", &self.status),
+            ("reason", &self.reason),
+            ("customer", &self.customer),
+            ("sku", &self.sku),
+            ("reference", &self.reference),
+            ("email", &self.email),
+            ("tracking_number", &self.tracking_number),
+            ("hold", &self.hold),
+            ("placed_after", &self.placed_after),
+            ("placed_before", &self.placed_before),
+            ("cursor", &self.cursor),
+        ];
+        let mut call = Call::get("/v1/orders");
+        for (name, value) in filters {
+            if let Some(value) = value {
+                call = call.with(name, value);
+            }
+        }
+        if let Some(flag) = self.needs_attention {
+            call = call.with("needs_attention", flag);
+        }
+        if let Some(limit) = self.limit {
+            call = call.with("limit", limit);
+        }
+        call
+    }
+}
+
+/// Reads an instant, or a time from now.
+fn until(text: &str) -> Result<Instant, String> {
+    if let Ok(at) = chrono::DateTime::parse_from_rfc3339(text) {
+        return Ok(at.to_utc());
+    }
+    let ahead = humantime::parse_duration(text).ok().and_then(|d| chrono::TimeDelta::from_std(d).ok());
+    let at = ahead.and_then(|d| now().checked_add_signed(d));
+    at.ok_or_else(|| "an instant such as 2026-01-31T12:00:00Z, or a time from now such as 2h".to_owned())
+}
+
+/// The path of an order.
+pub(super) fn path(id: &str) -> String {
+    format!("/v1/orders/{}", segment(id))
+}
+
+pub(super) async fn run(args: OrderArgs, api: &Api, json: bool) -> anyhow::Result<()> {
+    match args.command {
+        OrderCommand::Place(args) => place::run(*args, api, json).await,
+        OrderCommand::Show { id, consistent } => {
+            let call = Call::get(path(&id));
+            let call = if consistent { call.with("consistent", true) } else { call };
+            let value = api.send(call).await?;
+            show(value, json, |v| Ok(render::order(&api.typed::<Order>(v)?)))
+        }
+        OrderCommand::List(args) => {
+            let value = api.send(args.call()).await?;
+            show(value, json, |v| Ok(render::orders(&api.typed::<Page<Order>>(v)?)))
+        }
+        OrderCommand::Watch { id } => watch::run(&id, api, json).await,
+        OrderCommand::Cancel { id, reason } => {
+            let value = api.send(Call::post(format!("{}/cancel", path(&id)), json!({"reason": reason}))).await?;
+            show(value, json, |v| Ok(format!("order {id}: {}", v["result"].as_str().unwrap_or("accepted"))))
+        }
+        OrderCommand::Hold { id, kind, reason, until } => {
+            let mut body = json!({"kind": kind, "reason": reason});
+            if let Some(until) = until {
+                body["until"] = json!(until);
+            }
+            let value = api.send(Call::post(format!("{}/holds", path(&id)), body)).await?;
+            show(value, json, |v| {
+                let hold = [&v["hold_id"], &v["id"]].into_iter().find_map(|h| h.as_str()).unwrap_or("");
+                Ok(format!("order {id} is held: release it with `oms order release {id} {hold}`"))
+            })
+        }
+        OrderCommand::Release { id, hold } => {
+            let value = api.send(Call::delete(format!("{}/holds/{}", path(&id), segment(&hold)))).await?;
+            if value.is_null() && !json {
+                say(&format!("order {id}: hold {hold} is released"));
+                return Ok(());
+            }
+            show(value, json, |_| Ok(format!("order {id}: hold {hold} is released")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        order: OrderArgs,
+    }
+
+    fn parse(line: &str) -> Result<OrderCommand, clap::Error> {
+        Cli::try_parse_from(["order"].into_iter().chain(line.split(' '))).map(|c| c.order.command)
+    }
+
+    #[test]
+    fn commands_read_as_the_readme_writes_them() {
+        assert!(matches!(parse("show abc").unwrap(), OrderCommand::Show { consistent: false, .. }));
+        assert!(matches!(parse("cancel abc --reason late").unwrap(), OrderCommand::Cancel { .. }));
+        assert!(matches!(parse("release abc h1").unwrap(), OrderCommand::Release { .. }));
+        assert!(matches!(parse("place --sku A=2").unwrap(), OrderCommand::Place(_)));
+        for bad in ["cancel abc", "hold abc --kind fraud", "release abc", "show", "hold a --kind k --reason r --until soon"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn holds_end_at_an_instant_or_after_a_while() {
+        let OrderCommand::Hold { until, .. } = parse("hold a --kind k --reason r --until 2h").unwrap() else { panic!("a hold") };
+        let ahead = until.unwrap() - now();
+        assert!((7_100..=7_200).contains(&ahead.num_seconds()), "{ahead}");
+        assert_eq!(super::until("2026-01-31T12:00:00+01:00").unwrap().to_rfc3339(), "2026-01-31T11:00:00+00:00");
+    }
+
+    #[test]
+    fn filters_become_query_parameters() {
+        let OrderCommand::List(args) = parse("list --status confirmed --needs-attention --limit 5").unwrap() else {
+            panic!("a list")
+        };
+        let call = format!("{:?}", args.call());
+        for part in [r#"("status", "confirmed")"#, r#"("needs_attention", "true")"#, r#"("limit", "5")"#] {
+            assert!(call.contains(part), "{call}");
+        }
+    }
+}

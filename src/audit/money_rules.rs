@@ -1,0 +1,180 @@
+//! What must hold of an order's money: in its row, in our ledger, at the gateway, and between the three.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use oms_domain::ids::OrderId;
+use oms_domain::order::Status;
+use oms_domain::payment::PaymentStatus;
+use oms_gateways::carrier::BookingStatus;
+use oms_gateways::payment::{OperationKind as GatewayKind, OperationResult, SandboxOperation, SandboxPayment};
+use oms_store::{OperationKind, PaymentOperation};
+
+use super::finding::Finding;
+use super::sources::{OrderBooks, Sources};
+
+/// Adds what does not hold of the money of all orders.
+pub(super) fn money(sources: &Sources, findings: &mut Vec<Finding>) {
+    let mut at_gateway: BTreeMap<&OrderId, Vec<&SandboxPayment>> = BTreeMap::new();
+    for payment in &sources.payments {
+        at_gateway.entry(&payment.order_id).or_default().push(payment);
+    }
+    for order in &sources.orders {
+        let payments = at_gateway.remove(&order.row.id).unwrap_or_default();
+        limits(order, &payments, findings);
+        taken(order, findings);
+        standing(order, &payments, findings);
+        ledgers(order, &payments, findings);
+    }
+    for (id, payments) in at_gateway {
+        let found = format!("{} at the gateway", payments.len());
+        findings.push(Finding::order("payment_has_order", id, "no payment without an order in SQL", found));
+    }
+    bookings(sources, findings);
+}
+
+fn limits(order: &OrderBooks, payments: &[&SandboxPayment], findings: &mut Vec<Finding>) {
+    let id = &order.row.id;
+    let row = &order.row.life.payment;
+    let sides = [("row", row.authorized, row.captured, row.refunded)]
+        .into_iter()
+        .chain(payments.iter().map(|p| (p.payment_id.as_str(), p.authorized, p.captured, p.refunded)));
+    for (side, authorized, captured, refunded) in sides {
+        if captured.minor > authorized.minor {
+            let finding = Finding::order("captured_within_authorized", id, format!("at most {authorized}"), captured.to_string());
+            findings.push(finding.marked(side));
+        }
+        if refunded.minor > captured.minor {
+            let finding = Finding::order("refunded_within_captured", id, format!("at most {captured}"), refunded.to_string());
+            findings.push(finding.marked(side));
+        }
+    }
+    let (authorized, captured) = (order.row.ledger_authorized, order.row.ledger_captured);
+    if captured.minor > authorized.minor {
+        let finding = Finding::order("captured_within_authorized", id, format!("at most {authorized}"), captured.to_string());
+        findings.push(finding.marked("ledger"));
+    }
+}
+
+/// Captured = what left the house. While the order is open the capture may still be coming; a person's case is a person's.
+fn taken(order: &OrderBooks, findings: &mut Vec<Finding>) {
+    let row = &order.row;
+    let left = row.life.shipments.iter().filter(|s| s.status.departed());
+    let value = left.map(|s| s.amount.minor).fold(0, i64::saturating_add);
+    for (side, captured) in [("row", row.life.payment.captured.minor), ("ledger", row.ledger_captured.minor)] {
+        let wrong = if row.status.is_terminal() { captured != value } else { captured > value };
+        if wrong && !row.needs_attention {
+            let expected = format!("{value} minor units captured, as shipped");
+            let found = format!("{captured} captured in the {side}");
+            findings.push(Finding::order("captured_as_shipped", &row.id, expected, found).marked(side));
+        }
+    }
+    if row.status.is_terminal() && row.life.payment.captured != row.ledger_captured {
+        let found = format!("{} in the order's row", row.life.payment.captured);
+        let expected = format!("{} captured, as our ledger says", row.ledger_captured);
+        findings.push(Finding::order("ledgers_agree", &row.id, expected, found).marked("row"));
+    }
+}
+
+/// What is still held of a payment of which some was taken.
+fn rest(payment: &SandboxPayment) -> i64 {
+    if payment.status != PaymentStatus::PartiallyCaptured {
+        return 0;
+    }
+    let released: i64 = payment
+        .operations
+        .iter()
+        .filter(|o| o.kind == GatewayKind::Void && o.result == OperationResult::Ok)
+        .map(|o| o.amount.minor)
+        .sum();
+    payment.authorized.minor - payment.captured.minor - released
+}
+
+fn standing(order: &OrderBooks, payments: &[&SandboxPayment], findings: &mut Vec<Finding>) {
+    let live: Vec<&str> = payments
+        .iter()
+        .filter(|p| matches!(p.status, PaymentStatus::RequiresAction | PaymentStatus::Authorized) || rest(p) > 0)
+        .map(|p| p.payment_id.as_str())
+        .collect();
+    let id = &order.row.id;
+    if live.len() > 1 {
+        findings.push(Finding::order("one_live_authorization", id, "at most 1", format!("{}: {}", live.len(), live.join(", "))));
+    }
+    if matches!(order.row.status, Status::Cancelled | Status::Rejected) && !live.is_empty() {
+        let expected = format!("no authorization of a {} order", order.row.status);
+        findings.push(Finding::order("no_open_undo", id, expected, format!("{} live", live.join(", "))).marked("payment"));
+    }
+}
+
+/// Our ledger and the gateway's, operation by operation: both name them by the same keys.
+fn ledgers(order: &OrderBooks, payments: &[&SandboxPayment], findings: &mut Vec<Finding>) {
+    let theirs: BTreeMap<&str, (&SandboxPayment, &SandboxOperation)> = payments
+        .iter()
+        .flat_map(|p| p.operations.iter().map(move |o| (*p, o)))
+        .filter(|(_, o)| o.result != OperationResult::Failed)
+        .map(|(p, o)| (o.key.as_str(), (p, o)))
+        .collect();
+    let mut differ = |key: &str, expected: &str, found: String| {
+        findings.push(Finding::order("ledgers_agree", &order.row.id, format!("{expected} ({key})"), found).marked(key));
+    };
+    for ours in &order.payments {
+        if let Some(found) = contradiction(ours, theirs.get(ours.key.as_str()).copied()) {
+            differ(&ours.key, &format!("{} {} at the gateway", ours.kind.as_str(), ours.outcome), found);
+        }
+    }
+    let known: BTreeSet<&str> = order.payments.iter().map(|o| o.key.as_str()).collect();
+    for (key, (payment, theirs)) in theirs {
+        let effect = theirs.result == OperationResult::Ok && theirs.amount.minor > 0;
+        // an authorization whose answer nobody heard is known by the void that undid it
+        let undone = theirs.kind == GatewayKind::Authorize && payment.status == PaymentStatus::Voided;
+        if effect && !undone && !known.contains(key) {
+            differ(key, "no such operation, as our ledger says", format!("{} of {}", theirs.kind.as_str(), theirs.amount));
+        }
+    }
+}
+
+/// What the gateway says instead of what our ledger says, if it does.
+fn contradiction(ours: &PaymentOperation, theirs: Option<(&SandboxPayment, &SandboxOperation)>) -> Option<String> {
+    let funded = |p: &SandboxPayment| {
+        !matches!(p.status, PaymentStatus::RequiresAction | PaymentStatus::Declined | PaymentStatus::Pending)
+    };
+    let effect = matches!(ours.outcome.as_str(), "held" | "captured");
+    let Some((payment, theirs)) = theirs else {
+        // a void before its authorization and a refusal without a payment leave nothing in the gateway's ledger
+        return effect.then(|| "nothing".to_owned());
+    };
+    let ok = theirs.result == OperationResult::Ok;
+    let agrees = match (ours.kind, theirs.kind) {
+        (OperationKind::Authorize, GatewayKind::Authorize) => match ours.outcome.as_str() {
+            "held" => ok && funded(payment),
+            "action_required" => !matches!(payment.status, PaymentStatus::Authorized | PaymentStatus::Captured),
+            _ => !ok || !funded(payment) || payment.status == PaymentStatus::Voided,
+        },
+        (OperationKind::Capture, GatewayKind::Capture) => ok == effect,
+        (OperationKind::Void, GatewayKind::Void) => ok,
+        _ => false,
+    };
+    let same_amount = !effect || ours.amount.is_none_or(|amount| amount == theirs.amount);
+    let same_payment = ours.payment_id.as_deref().is_none_or(|id| id == payment.payment_id);
+    let agreed = agrees && same_amount && same_payment;
+    (!agreed).then(|| {
+        let (kind, result) = (theirs.kind.as_str(), theirs.result.as_str());
+        format!("{kind} of {} {result}, payment {} {}", theirs.amount, payment.payment_id, payment.status.as_str())
+    })
+}
+
+/// The carrier's list against ours.
+fn bookings(sources: &Sources, findings: &mut Vec<Finding>) {
+    let mut open: BTreeMap<OrderId, u64> = BTreeMap::new();
+    for booking in sources.bookings.iter().filter(|b| b.status == BookingStatus::Booked) {
+        if let Ok(order) = booking.shipment_id.order() {
+            *open.entry(order).or_default() += 1;
+        }
+    }
+    for row in sources.orders.iter().map(|o| &o.row) {
+        let theirs = open.get(&row.id).copied().unwrap_or_default();
+        if theirs != row.open_bookings {
+            let expected = format!("{} open at the carrier, as SQL says", row.open_bookings);
+            findings.push(Finding::order("bookings_agree", &row.id, expected, theirs.to_string()));
+        }
+    }
+}

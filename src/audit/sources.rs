@@ -1,0 +1,207 @@
+//! The four sources, read side by side: SQL, the gateway's own ledger, Temporal's open runs, messages written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use futures::{StreamExt, TryStreamExt};
+use oms_contract::names::{order_of_workflow, order_workflow};
+use oms_contract::workflow::Order;
+use oms_domain::Instant;
+use oms_domain::ids::OrderId;
+use oms_gateways::carrier::SandboxBooking;
+use oms_gateways::payment::SandboxPayment;
+use oms_gateways::sandbox::Sandbox;
+use oms_store::{MessageRow, OrderAudit, PaymentOperation, StockAudit, Store};
+use temporalio_client::errors::WorkflowInteractionError;
+use temporalio_client::{Client, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowListOptions};
+
+use crate::http::now;
+use crate::stack::Stack;
+
+/// Orders per page of the reading.
+const PAGE: u32 = 500;
+/// Small reads under way at once.
+const READS_AT_ONCE: usize = 4;
+const OPEN_RUNS: &str = "WorkflowType = 'Order' AND ExecutionStatus = 'Running'";
+
+/// An order with all that SQL holds about it.
+#[derive(Debug, Clone)]
+pub(crate) struct OrderBooks {
+    /// Its row and sums.
+    pub(crate) row: OrderAudit,
+    /// Our own ledger of it.
+    pub(crate) payments: Vec<PaymentOperation>,
+    /// Its messages.
+    pub(crate) messages: Vec<MessageRow>,
+}
+
+/// What Temporal says is open.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Runs {
+    /// Orders with an open run, and when it began.
+    pub(crate) open: BTreeMap<OrderId, Instant>,
+}
+
+/// Names of the files that the sandbox parties were given; `None` where a real party takes the messages.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Written {
+    /// Message ids of `mail/*.eml`.
+    pub(crate) mail: Option<BTreeSet<String>>,
+    /// Message ids of `sms/*.json`.
+    pub(crate) sms: Option<BTreeSet<String>>,
+}
+
+/// One reading of everything.
+#[derive(Debug, Clone)]
+pub(crate) struct Sources {
+    /// When the reading was done.
+    pub(crate) now: Instant,
+    /// SQL: every shelf.
+    pub(crate) stock: Vec<StockAudit>,
+    /// SQL: every order.
+    pub(crate) orders: Vec<OrderBooks>,
+    /// The payment gateway's own ledger.
+    pub(crate) payments: Vec<SandboxPayment>,
+    /// The carrier's own list.
+    pub(crate) bookings: Vec<SandboxBooking>,
+    /// Temporal.
+    pub(crate) runs: Runs,
+    /// The folders.
+    pub(crate) written: Written,
+}
+
+/// Where the sources are read.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    /// SQL.
+    pub(crate) store: Store,
+    /// Temporal.
+    pub(crate) client: Client,
+    /// The sandbox parties.
+    pub(crate) sandbox: Sandbox,
+    /// Folder of `mail/` and `sms/`.
+    pub(crate) data_dir: PathBuf,
+    /// Whether mail goes to the folder.
+    pub(crate) mail_in_folder: bool,
+}
+
+impl Desk {
+    /// The sources of a running stack.
+    pub(crate) fn of(stack: &Stack, mail_in_folder: bool) -> Self {
+        Self {
+            store: stack.store.clone(),
+            client: stack.client.clone(),
+            sandbox: stack.sandbox.clone(),
+            data_dir: stack.data_dir.clone(),
+            mail_in_folder,
+        }
+    }
+
+    /// Reads all sources once. SQL comes first: what the others have more by then is younger than the grace it gets.
+    /// Errors: a source that does not answer.
+    pub(crate) async fn read(&self) -> anyhow::Result<Sources> {
+        let rows = self.rows().await.context("reading the orders")?;
+        let stock = self.store.audit_stock(now()).await.context("reading the stock")?;
+        let orders: Vec<OrderBooks> =
+            futures::stream::iter(rows).map(|row| self.order(row)).buffered(READS_AT_ONCE).try_collect().await?;
+        let payments = self.sandbox.payments.payments(None).await.context("reading the gateway's ledger")?;
+        let bookings = self.sandbox.carrier.bookings().await.context("reading the carrier's list")?;
+        let runs = self.runs(&orders).await?;
+        let written = Written {
+            mail: if self.mail_in_folder { Some(ids(&self.data_dir.join("mail"), "eml")?) } else { None },
+            sms: Some(ids(&self.data_dir.join("sms"), "json")?),
+        };
+        Ok(Sources { now: now(), stock, orders, payments, bookings, runs, written })
+    }
+
+    async fn rows(&self) -> Result<Vec<OrderAudit>, oms_store::StoreError> {
+        let mut rows: Vec<OrderAudit> = Vec::new();
+        loop {
+            let page = self.store.audit_orders(rows.last().map(|r| &r.id), PAGE).await?;
+            if page.is_empty() {
+                return Ok(rows);
+            }
+            rows.extend(page);
+        }
+    }
+
+    async fn order(&self, row: OrderAudit) -> anyhow::Result<OrderBooks> {
+        let payments = self.store.payment_operations(&row.id).await.context("reading our payments")?;
+        let messages = self.store.messages_of(&row.id).await.context("reading the messages")?;
+        Ok(OrderBooks { row, payments, messages })
+    }
+
+    /// Lists the open runs. The list lags behind, so wherever it contradicts SQL the run itself is asked.
+    async fn runs(&self, orders: &[OrderBooks]) -> anyhow::Result<Runs> {
+        let mut listed = self.client.list_workflows(OPEN_RUNS, WorkflowListOptions::default());
+        let mut open = BTreeMap::new();
+        while let Some(run) = listed.next().await {
+            let run = run.context("listing the open runs in Temporal")?;
+            if let Some(order) = order_of_workflow(run.id()) {
+                open.insert(order, run.start_time().map_or_else(now, Instant::from));
+            }
+        }
+        let doubtful = orders.iter().map(|o| &o.row).filter(|row| row.status.is_terminal() == open.contains_key(&row.id));
+        let asked: Vec<(OrderId, Option<Instant>)> = futures::stream::iter(doubtful.map(|row| row.id.clone()))
+            .map(|id| async { self.open_since(&id).await.map(|since| (id, since)) })
+            .buffer_unordered(READS_AT_ONCE)
+            .try_collect()
+            .await?;
+        for (id, since) in asked {
+            match since {
+                Some(since) => open.insert(id, since),
+                None => open.remove(&id),
+            };
+        }
+        Ok(Runs { open })
+    }
+
+    /// When the order's run began, if it is open.
+    async fn open_since(&self, order: &OrderId) -> anyhow::Result<Option<Instant>> {
+        let handle = self.client.get_workflow_handle::<Order>(order_workflow(order));
+        match handle.describe(WorkflowDescribeOptions::default()).await {
+            Ok(run) => {
+                let open = matches!(run.status(), WorkflowExecutionStatus::Running | WorkflowExecutionStatus::Paused);
+                Ok(open.then(|| run.start_time().map_or_else(now, Instant::from)))
+            }
+            Err(WorkflowInteractionError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error).context("asking Temporal for a run"),
+        }
+    }
+}
+
+/// The message ids that files of a folder are named after. A folder that is missing is empty.
+fn ids(folder: &Path, extension: &str) -> anyhow::Result<BTreeSet<String>> {
+    let mut ids = BTreeSet::new();
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(ids),
+        Err(error) => return Err(error).with_context(|| format!("reading {}", folder.display())),
+    };
+    for entry in entries {
+        let path = entry.with_context(|| format!("reading {}", folder.display()))?.path();
+        // a name with a dot in front is a file that is still being written
+        let id = path.file_stem().and_then(|s| s.to_str()).filter(|s| !s.starts_with('.'));
+        if let (Some(id), true) = (id, path.extension().is_some_and(|e| e == extension)) {
+            ids.insert(id.to_owned());
+        }
+    }
+    Ok(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_written_files_are_no_messages() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(ids(&dir.path().join("mail"), "eml").unwrap().is_empty());
+        for name in ["m-1.eml", ".m-2.eml.7-0.tmp", "notes.txt"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        assert_eq!(ids(dir.path(), "eml").unwrap().into_iter().collect::<Vec<_>>(), ["m-1"]);
+    }
+}

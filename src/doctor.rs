@@ -1,0 +1,234 @@
+//! `oms doctor`: what is reachable and what is not, each failing line with its remedy.
+
+mod engine;
+
+use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use oms_gateways::faults::{FaultMode, Party};
+use oms_gateways::sandbox::{LEDGER_FILE, Sandbox};
+use oms_store::Store;
+use serde_json::json;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+use crate::settings::{ApiSection, Settings, redacted};
+
+/// One check may take this long.
+const CHECK_MAX: Duration = Duration::from_secs(6);
+
+/// What a check found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// As it should be.
+    Good,
+    /// Not running, which is no fault: a command of ours starts it.
+    Off,
+    /// In the way.
+    Bad,
+}
+
+/// One line of the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Finding {
+    state: State,
+    subject: &'static str,
+    detail: String,
+}
+
+impl Finding {
+    fn good(subject: &'static str, detail: impl Into<String>) -> Self {
+        Self { state: State::Good, subject, detail: detail.into() }
+    }
+
+    fn off(subject: &'static str, detail: impl Into<String>) -> Self {
+        Self { state: State::Off, subject, detail: detail.into() }
+    }
+
+    fn bad(subject: &'static str, detail: impl Into<String>) -> Self {
+        Self { state: State::Bad, subject, detail: detail.into() }
+    }
+}
+
+/// Looks at everything and prints the table; exit code 1 if a line is bad.
+pub(crate) async fn run(settings: Settings, as_json: bool) -> anyhow::Result<ExitCode> {
+    let (database, engine, mail, sandbox, api) = tokio::join!(
+        within("database", database(&settings)),
+        engine::examine(&settings),
+        within("mail", mail(&settings)),
+        sandbox(&settings),
+        within("API", api(&settings)),
+    );
+    let mut findings = vec![sources(&settings), listener(settings.api), data_dir(&settings.data_dir), database];
+    findings.extend(engine);
+    findings.push(mail);
+    findings.extend(sandbox);
+    findings.push(api);
+    print!("{}", if as_json { as_document(&findings) } else { as_table(&findings) });
+    let bad = findings.iter().any(|f| f.state == State::Bad);
+    Ok(ExitCode::from(u8::from(bad)))
+}
+
+async fn within(subject: &'static str, check: impl Future<Output = Finding>) -> Finding {
+    let silent = || Finding::bad(subject, format!("no answer within {} s: look at its log", CHECK_MAX.as_secs()));
+    tokio::time::timeout(CHECK_MAX, check).await.unwrap_or_else(|_| silent())
+}
+
+fn as_table(findings: &[Finding]) -> String {
+    let mut table = String::new();
+    for finding in findings {
+        let state = match finding.state {
+            State::Good => "ok",
+            State::Off => "off",
+            State::Bad => "FAIL",
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(table, "{state:4}  {:18}  {}", finding.subject, finding.detail);
+    }
+    table
+}
+
+fn as_document(findings: &[Finding]) -> String {
+    let rows: Vec<_> = findings
+        .iter()
+        .map(|f| {
+            let state = match f.state {
+                State::Good => "ok",
+                State::Off => "off",
+                State::Bad => "fail",
+            };
+            json!({"subject": f.subject, "state": state, "detail": f.detail})
+        })
+        .collect();
+    format!("{:#}\n", json!({"ok": findings.iter().all(|f| f.state != State::Bad), "checks": rows}))
+}
+
+fn sources(settings: &Settings) -> Finding {
+    let mut changed: Vec<String> = settings.layers().entries().map(|(_, e)| e.origin.to_string()).filter(|o| o != "default").collect();
+    changed.sort();
+    changed.dedup();
+    let detail = if changed.is_empty() { "all defaults".to_owned() } else { format!("changed by {}", changed.join(", ")) };
+    Finding::good("settings", detail)
+}
+
+fn listener(api: ApiSection) -> Finding {
+    match api.check_listener() {
+        Ok(()) => Finding::good("listener", api.listen.to_string()),
+        Err(error) => Finding::bad("listener", error.to_string()),
+    }
+}
+
+fn data_dir(dir: &Path) -> Finding {
+    let shown = dir.display();
+    if !dir.exists() {
+        return Finding::off("data directory", format!("{shown} does not exist yet: `oms up` or `oms demo` makes it"));
+    }
+    let probe = dir.join(format!("doctor-{}", std::process::id()));
+    match OpenOptions::new().write(true).create_new(true).open(&probe).and_then(|_| std::fs::remove_file(&probe)) {
+        Ok(()) => Finding::good("data directory", shown.to_string()),
+        Err(e) => Finding::bad("data directory", format!("{shown} is not writable ({e}): make it so, or choose another with OMS__DATA_DIR")),
+    }
+}
+
+async fn database(settings: &Settings) -> Finding {
+    let url = settings.database_url();
+    let shown = redacted("database.url", &url);
+    let file = url.strip_prefix("sqlite:").map(|rest| rest.trim_start_matches("//").split('?').next().unwrap_or_default());
+    if file.is_some_and(|file| !Path::new(file).exists()) {
+        // Connecting would create an empty file.
+        return Finding::off("database", format!("{shown} does not exist yet: `oms migrate`, `oms up` or `oms demo` makes it"));
+    }
+    let store = match Store::connect(&url).await {
+        Ok(store) => store,
+        Err(error) => return Finding::bad("database", format!("{shown}: {error}: start it or correct DATABASE_URL")),
+    };
+    let checked = store.check_schema().await;
+    store.close().await;
+    match checked {
+        Ok(()) => Finding::good("database", format!("{shown}, schema up to date")),
+        Err(error) => Finding::bad("database", format!("{shown}: {error}")),
+    }
+}
+
+async fn mail(settings: &Settings) -> Finding {
+    let Some(url) = &settings.smtp_url else {
+        return Finding::good("mail", format!("sandbox, {}", settings.data_dir.join("mail").display()));
+    };
+    let shown = redacted("mail.smtp_url", url);
+    match greeting(url).await {
+        Ok(()) => Finding::good("mail", format!("{shown} answers")),
+        Err(why) => Finding::bad("mail", format!("{shown}: {why}: start the mail server or correct SMTP_URL")),
+    }
+}
+
+/// Connects and, where the server speaks first in plain text, waits for its greeting.
+async fn greeting(url: &str) -> Result<(), String> {
+    let (scheme, rest) = url.split_once("://").ok_or("it is no URL")?;
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let address = match (has_port, scheme) {
+        (true, _) => host.to_owned(),
+        (false, "smtps") => format!("{host}:465"),
+        (false, _) => format!("{host}:25"),
+    };
+    let mut stream = TcpStream::connect(&address).await.map_err(|e| e.to_string())?;
+    if scheme == "smtps" {
+        return Ok(());
+    }
+    let mut code = [0_u8; 3];
+    stream.read_exact(&mut code).await.map_err(|e| e.to_string())?;
+    if &code == b"220" { Ok(()) } else { Err("it does not greet as a mail server".to_owned()) }
+}
+
+async fn sandbox(settings: &Settings) -> Vec<Finding> {
+    if !settings.data_dir.join(LEDGER_FILE).exists() {
+        return vec![Finding::off("sandbox", "no ledger yet: the first start makes it")];
+    }
+    let sandbox = match Sandbox::open(&settings.data_dir).await {
+        Ok(sandbox) => sandbox,
+        Err(error) => return vec![Finding::bad("sandbox", error.to_string())],
+    };
+    let mut findings = Vec::new();
+    for party in Party::ALL.into_iter().filter(|p| *p != Party::Mail || settings.smtp_url.is_none()) {
+        let name = match party {
+            Party::Payment => "sandbox payment",
+            Party::Carrier => "sandbox carrier",
+            Party::Mail => "sandbox mail",
+            Party::Sms => "sandbox sms",
+        };
+        findings.push(match sandbox.faults.get(party).await {
+            Ok(fault) if fault.mode == FaultMode::None => Finding::good(name, "works"),
+            Ok(fault) => {
+                let remedy = format!("PUT /v1/sandbox/faults/{} {{\"mode\":\"none\"}} ends it", party.as_str());
+                Finding::bad(name, format!("fault `{}` is switched on: {remedy}", fault.mode.as_str()))
+            }
+            Err(error) => Finding::bad(name, error.to_string()),
+        });
+    }
+    sandbox.close().await;
+    findings
+}
+
+async fn api(settings: &Settings) -> Finding {
+    let base = settings.api_target(None).base_url;
+    let answer = match reqwest::get(format!("{base}/readyz")).await {
+        Ok(answer) => answer,
+        Err(error) if error.is_connect() => {
+            return Finding::off("API", format!("nobody listens at {base}: `oms up`, `oms demo` or `oms api` starts it"));
+        }
+        Err(error) => return Finding::bad("API", format!("{base} cannot be asked ({error}): see who listens there")),
+    };
+    if answer.status().is_success() {
+        Finding::good("API", format!("{base} is ready"))
+    } else {
+        let status = answer.status().as_u16();
+        Finding::bad("API", format!("{base}/readyz answers {status}: the lines above, or its log, tell why"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,309 @@
+//! Settings: compiled-in commented defaults, a file, the environment. Read once at the start, checked as a whole.
+
+mod layers;
+mod read;
+mod redact;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use oms_contract::start::{Deadlines, Patience};
+use oms_domain::customer::Email;
+use oms_domain::pricing::PriceRules;
+use oms_temporal::connect::{ApiKey, ConnectSettings, TlsSettings};
+use oms_temporal::server::ServerRecord;
+
+use crate::http::ApiTarget;
+use read::{YES_OR_NO, bounded, deadlines, duration, filter, listen, name, patience, sender, temporal, url_of, yes_or_no};
+
+pub(crate) use layers::{DEFAULTS, Layers, variable_of};
+pub(crate) use redact::redacted;
+
+/// Why the settings cannot be used. Every message is one sentence with the remedy.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    /// A key that nobody reads.
+    #[error("{}: did you mean `{nearest}`? `oms config default` lists every key", unknown(key, origin))]
+    Unknown {
+        /// The key, or the variable that names it.
+        key: String,
+        /// Where it stands.
+        origin: layers::Origin,
+        /// The known key that looks most like it.
+        nearest: String,
+    },
+    /// A value that does not serve.
+    #[error("setting `{key}` is `{value}` (from {origin}): it must be {wanted}")]
+    Bad {
+        /// Its key.
+        key: String,
+        /// The value, without secrets.
+        value: String,
+        /// Where it stands.
+        origin: layers::Origin,
+        /// What would serve.
+        wanted: &'static str,
+    },
+    /// A file that cannot be read.
+    #[error("settings file `{path}` cannot be read ({reason}): correct it or remove it")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A conventional variable that is not honoured.
+    #[error("{variable} is not supported: {remedy}, and unset it")]
+    Refused {
+        /// The variable.
+        variable: &'static str,
+        /// What to do instead.
+        remedy: &'static str,
+    },
+    /// The API would be open to everyone.
+    #[error(
+        "the API would listen on {listen} without any authentication: listen on 127.0.0.1 (OMS__API__LISTEN), or accept that anyone \
+         who reaches it can place and cancel orders with OMS__API__ALLOW_UNAUTHENTICATED_PUBLIC_LISTENER=true"
+    )]
+    PublicListener {
+        /// The address.
+        listen: SocketAddr,
+    },
+}
+
+fn unknown(key: &str, origin: &layers::Origin) -> String {
+    match origin {
+        layers::Origin::File(path) => format!("unknown setting `{key}` in {}", path.display()),
+        _ => format!("unknown setting {key}"),
+    }
+}
+
+/// All settings in force.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// Folder of all embedded state.
+    pub(crate) data_dir: PathBuf,
+    /// The HTTP API.
+    pub(crate) api: ApiSection,
+    /// The database's URL; `None` means SQLite in the data directory.
+    pub(crate) database_url: Option<String>,
+    /// The Temporal server.
+    pub(crate) temporal: TemporalSection,
+    /// The mail server's URL; `None` means mail is written to the data directory.
+    pub(crate) smtp_url: Option<String>,
+    /// Business deadlines of orders.
+    pub(crate) deadlines: Deadlines,
+    /// How long the sandbox gateway holds funds.
+    pub(crate) authorization_lifetime: Duration,
+    /// Retry pauses and attempt limits.
+    pub(crate) patience: Patience,
+    /// Shipping fee and tax.
+    pub(crate) pricing: PriceRules,
+    /// The shop as customers read it.
+    pub(crate) shop: ShopSection,
+    /// The workers.
+    pub(crate) workers: WorkersSection,
+    /// What is logged, and how.
+    pub(crate) log: LogSection,
+    layers: Layers,
+}
+
+/// The HTTP API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ApiSection {
+    /// Where it listens.
+    pub(crate) listen: SocketAddr,
+    /// Whether `listen` may be reachable from elsewhere.
+    pub(crate) allow_public: bool,
+}
+
+impl ApiSection {
+    /// Refuses an address that others can reach, unless the setting with the unmistakable name allows it.
+    ///
+    /// # Errors
+    /// [`SettingsError::PublicListener`].
+    pub(crate) fn check_listener(&self) -> Result<(), SettingsError> {
+        if self.allow_public || self.listen.ip().to_canonical().is_loopback() {
+            return Ok(());
+        }
+        Err(SettingsError::PublicListener { listen: self.listen })
+    }
+}
+
+/// The Temporal server.
+#[derive(Debug, Clone)]
+pub(crate) struct TemporalSection {
+    /// Given server; `None` means the dev server on `port`.
+    pub(crate) address: Option<String>,
+    /// Namespace.
+    pub(crate) namespace: String,
+    /// API key.
+    pub(crate) api_key: Option<ApiKey>,
+    /// TLS, if asked for.
+    pub(crate) tls: Option<TlsSettings>,
+    /// The dev server's port.
+    pub(crate) port: u16,
+    /// The dev server's Web UI port.
+    pub(crate) ui_port: u16,
+    /// Where the Web UI of a given server is.
+    pub(crate) ui_url: Option<String>,
+    /// Where a fetched CLI is kept.
+    pub(crate) tools_dir: PathBuf,
+}
+
+impl TemporalSection {
+    /// How to connect: to the given server, else to the dev server of `data_dir`. One that picked its own port has recorded it.
+    pub(crate) fn connect_settings(&self, data_dir: &Path) -> ConnectSettings {
+        let recorded = || ServerRecord::read(data_dir).filter(|_| self.port == 0).map(|r| r.port);
+        let address = self.address.clone();
+        self.connect_settings_at(address.unwrap_or_else(|| format!("127.0.0.1:{}", recorded().unwrap_or(self.port))))
+    }
+
+    /// Where the Web UI is: as named, else of the dev server of `data_dir`; unknown for a given server without a name.
+    pub(crate) fn ui(&self, data_dir: &Path) -> Option<String> {
+        let recorded = || ServerRecord::read(data_dir).filter(|_| self.ui_port == 0).map_or(self.ui_port, |r| r.ui_port);
+        let own = || self.address.is_none().then(|| format!("http://127.0.0.1:{}", recorded()));
+        self.ui_url.clone().or_else(own)
+    }
+
+    /// How to connect to `address`.
+    pub(crate) fn connect_settings_at(&self, address: String) -> ConnectSettings {
+        ConnectSettings {
+            address,
+            namespace: self.namespace.clone(),
+            identity: format!("oms@{}", std::process::id()),
+            api_key: self.api_key.clone(),
+            tls: self.tls.clone(),
+        }
+    }
+}
+
+/// The shop as customers read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ShopSection {
+    /// Its name.
+    pub(crate) name: String,
+    /// The address its mail comes from.
+    pub(crate) sender: Email,
+}
+
+/// The workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WorkersSection {
+    /// What running work gets on a stop.
+    pub(crate) drain: Duration,
+    /// Orders kept in memory.
+    pub(crate) cached_workflows: usize,
+    /// Pieces of work at once, of each queue.
+    pub(crate) activities: usize,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LogSection {
+    /// JSON lines instead of text.
+    pub(crate) json: bool,
+    /// Filter directives.
+    pub(crate) filter: String,
+    /// Whether nobody has chosen a filter.
+    pub(crate) filter_is_default: bool,
+}
+
+impl Settings {
+    /// Reads the settings of this process: `oms.toml` in the working directory, or the file in OMS_CONFIG, and its environment.
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub(crate) fn load() -> Result<Self, SettingsError> {
+        // A variable that is not Unicode cannot be one of ours, nor hold a value for one.
+        let variables = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        Self::load_from(Path::new(""), &variables.collect())
+    }
+
+    /// Reads the settings with `folder` as the working directory and `variables` as the environment.
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub(crate) fn load_from(folder: &Path, variables: &BTreeMap<String, String>) -> Result<Self, SettingsError> {
+        Self::from_layers(Layers::read(folder, variables)?)
+    }
+
+    fn from_layers(layers: Layers) -> Result<Self, SettingsError> {
+        let text = |key: &str| layers.value(key, "a text of 1 to 200 characters", name);
+        let number = |key: &str| layers.value(key, "a whole number from 1 to 100000", |t| bounded(t, 1, 100_000));
+        Ok(Self {
+            data_dir: layers.value("data_dir", "the path of a folder", |t| (!t.is_empty()).then(|| PathBuf::from(t)))?,
+            api: ApiSection {
+                listen: layers.value("api.listen", "an address and a port such as 127.0.0.1:8080", listen)?,
+                allow_public: layers.value("api.allow_unauthenticated_public_listener", YES_OR_NO, yes_or_no)?,
+            },
+            database_url: layers.optional(
+                "database.url",
+                "sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE",
+                url_of(&["sqlite:", "postgres://", "postgresql://"]),
+            )?,
+            temporal: temporal(&layers)?,
+            smtp_url: layers.optional(
+                "mail.smtp_url",
+                "smtp://HOST:PORT or smtps://USER:PASSWORD@HOST",
+                url_of(&["smtp://", "smtps://"]),
+            )?,
+            deadlines: deadlines(&layers)?,
+            authorization_lifetime: duration(&layers, "deadlines.authorization")?,
+            patience: patience(&layers)?,
+            pricing: PriceRules {
+                shipping_minor: layers.value("pricing.shipping_minor", "minor units from 0 to 1000000000", |t| {
+                    bounded(t, 0, 1_000_000_000)
+                })?,
+                tax_bps: layers.value("pricing.tax_bps", "basis points from 0 to 100000", |t| bounded(t, 0, 100_000))?,
+            },
+            shop: ShopSection { name: text("shop.name")?, sender: layers.value("shop.sender", "a mail address", sender)? },
+            workers: WorkersSection {
+                drain: duration(&layers, "workers.drain")?,
+                cached_workflows: layers
+                    .value("workers.cached_workflows", "a whole number from 0 to 100000", |t| bounded(t, 0, 100_000))?,
+                activities: number("workers.activities")?,
+            },
+            log: LogSection {
+                json: layers.value("log.format", "text or json", |t| match t {
+                    "text" => Some(false),
+                    "json" => Some(true),
+                    _ => None,
+                })?,
+                filter: layers.value("log.filter", "filter directives such as warn,oms=debug", filter)?,
+                filter_is_default: layers.is_default("log.filter"),
+            },
+            layers,
+        })
+    }
+
+    /// Where every value comes from.
+    pub(crate) fn layers(&self) -> &Layers {
+        &self.layers
+    }
+
+    /// The database in force.
+    pub(crate) fn database_url(&self) -> String {
+        self.database_url.clone().unwrap_or_else(|| format!("sqlite:{}", self.data_dir.join("oms.db").display()))
+    }
+
+    /// The API as a client on this machine reaches it, unless `given` names another.
+    pub(crate) fn api_target(&self, given: Option<&str>) -> ApiTarget {
+        let base_url = given.map_or_else(|| base_url(self.api.listen), |url| url.trim_end_matches('/').to_owned());
+        ApiTarget { base_url }
+    }
+}
+
+/// The URL under which a client on this machine reaches a listener: an unspecified address means any, so also the loopback.
+pub(crate) fn base_url(listen: SocketAddr) -> String {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(ip, listen.port()))
+}

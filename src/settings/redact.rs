@@ -1,0 +1,58 @@
+//! What must not be shown: keys that are secrets, and passwords within URLs.
+
+/// What is shown instead.
+const HIDDEN: &str = "***";
+
+/// The value of `key` as it may be printed.
+pub(crate) fn redacted(key: &str, value: &str) -> String {
+    if value.is_empty() {
+        return String::new();
+    }
+    if key.ends_with("api_key") || key.ends_with("secret") || key.ends_with("password") {
+        return HIDDEN.to_owned();
+    }
+    redacted_url(value)
+}
+
+/// A URL without its password, wherever it stands: before the host or among the query's parameters. Other texts are unchanged.
+pub(crate) fn redacted_url(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    // A password may hold `/` or `?` unescaped; the last `@` ends it, whatever comes before.
+    let (user, rest) = match rest.rsplit_once('@') {
+        Some((user, rest)) => (Some(user), rest),
+        None => (None, rest),
+    };
+    let user = match user.map(|u| u.split_once(':').map_or((u, false), |(name, _)| (name, true))) {
+        Some((name, true)) => format!("{name}:{HIDDEN}@"),
+        Some((name, false)) => format!("{name}@"),
+        None => String::new(),
+    };
+    let rest = match rest.split_once('?') {
+        Some((path, query)) => format!("{path}?{}", query.split('&').map(redacted_parameter).collect::<Vec<_>>().join("&")),
+        None => rest.to_owned(),
+    };
+    format!("{scheme}://{user}{rest}")
+}
+
+fn redacted_parameter(parameter: &str) -> String {
+    match parameter.split_once('=') {
+        Some((name, _)) if name.to_lowercase().contains("password") => format!("{name}={HIDDEN}"),
+        _ => parameter.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_never_show() {
+        assert_eq!(redacted("database.url", "postgres://oms:s3cr3t@db/oms"), "postgres://oms:***@db/oms");
+        assert_eq!(redacted("database.url", "postgres://oms:a@b/c?d@db/oms"), "postgres://oms:***@db/oms");
+        assert_eq!(redacted("database.url", "postgres://db/oms?user=u&password=s3cr3t"), "postgres://db/oms?user=u&password=***");
+        assert_eq!(redacted("mail.smtp_url", "smtp://u@h:25"), "smtp://u@h:25");
+        assert_eq!(redacted("temporal.api_key", "abc"), "***");
+        assert_eq!(redacted("temporal.api_key", ""), "");
+        assert_eq!(redacted("database.url", "sqlite:/data/oms.db"), "sqlite:/data/oms.db");
+    }
+}

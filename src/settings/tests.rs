@@ -1,0 +1,143 @@
+use super::*;
+
+fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+}
+
+fn load(file: Option<&str>, pairs: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+    let folder = tempfile::tempdir().unwrap();
+    if let Some(text) = file {
+        std::fs::write(folder.path().join("oms.toml"), text).unwrap();
+    }
+    Settings::load_from(folder.path(), &environment(pairs))
+}
+
+fn complaint(file: Option<&str>, pairs: &[(&str, &str)]) -> String {
+    let text = load(file, pairs).unwrap_err().to_string();
+    assert!(!text.contains('\n'), "one sentence: {text}");
+    text
+}
+
+#[test]
+fn defaults_are_those_of_the_contract() {
+    let settings = load(None, &[]).unwrap();
+    assert_eq!(settings.deadlines, Deadlines::default());
+    assert_eq!(settings.patience, Patience::default());
+    assert_eq!(settings.pricing, PriceRules::default());
+    assert_eq!(settings.api.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(settings.temporal.connect_settings(Path::new("absent")).address, "127.0.0.1:7233");
+    assert_eq!(settings.database_url(), "sqlite:.oms/oms.db");
+    assert!(settings.temporal.tls.is_none() && settings.log.filter_is_default);
+}
+
+#[test]
+fn the_environment_beats_the_file_and_the_file_the_defaults() {
+    let file = "data_dir = \"/from/file\"\n[deadlines]\nstuck = \"20s\"\nno_scan = \"30d\"\n[pricing]\ntax_bps = 700\n";
+    let settings = load(Some(file), &[("OMS__DEADLINES__STUCK", "21s")]).unwrap();
+    assert_eq!(settings.deadlines.stuck, Duration::from_secs(21));
+    assert_eq!(settings.deadlines.no_scan, Duration::from_secs(30 * 24 * 3600));
+    assert_eq!((settings.pricing.tax_bps, settings.data_dir.to_str().unwrap()), (700, "/from/file"));
+    let origins: Vec<String> = ["deadlines.stuck", "deadlines.no_scan", "deadlines.review"]
+        .iter()
+        .map(|wanted| settings.layers().entries().find(|(key, _)| key == wanted).unwrap().1.origin.to_string())
+        .collect();
+    assert_eq!(origins, ["OMS__DEADLINES__STUCK", "oms.toml", "default"]);
+}
+
+#[test]
+fn a_named_file_must_exist() {
+    assert!(complaint(None, &[("OMS_CONFIG", "absent.toml")]).contains("absent.toml"));
+    let broken = complaint(Some("[api\nlisten = 1"), &[]);
+    assert!(broken.contains("oms.toml"), "{broken}");
+}
+
+#[test]
+fn conventional_names_are_honoured_and_ours_beat_them() {
+    let settings = load(
+        None,
+        &[
+            ("DATABASE_URL", "postgres://u:p@h/d"),
+            ("TEMPORAL_ADDRESS", "t:7233"),
+            ("TEMPORAL_API_KEY", "k"),
+            ("SMTP_URL", "smtp://h:25"),
+            ("RUST_LOG", "debug"),
+            ("OMS__LOG__FILTER", "info"),
+            ("TEMPORAL_NAMESPACE", ""),
+        ],
+    )
+    .unwrap();
+    assert_eq!(settings.database_url(), "postgres://u:p@h/d");
+    let temporal = settings.temporal.connect_settings(Path::new("absent"));
+    assert_eq!((temporal.address.as_str(), temporal.namespace.as_str()), ("t:7233", "oms"));
+    assert_eq!(temporal.api_key, Some(ApiKey("k".to_owned())));
+    assert_eq!((settings.smtp_url.as_deref(), settings.log.filter.as_str()), (Some("smtp://h:25"), "info"));
+}
+
+#[test]
+fn an_unknown_key_names_itself_and_the_nearest() {
+    let text = complaint(None, &[("OMS__API__LISTN", "127.0.0.1:1")]);
+    assert!(text.contains("OMS__API__LISTN") && text.contains("`OMS__API__LISTEN`"), "{text}");
+    let text = complaint(Some("[deadline]\nstuck = \"1s\""), &[]);
+    assert!(text.contains("`deadline.stuck` in oms.toml") && text.contains("`deadlines.stuck`"), "{text}");
+    assert!(complaint(None, &[("OMS__API", "x")]).contains("OMS__API"));
+    assert!(complaint(Some("api = 3"), &[]).contains("`api`"));
+}
+
+#[test]
+fn a_bad_value_names_key_origin_and_remedy_without_secrets() {
+    for (name, value, key) in [
+        ("OMS__API__LISTEN", "8080", "api.listen"),
+        ("OMS__DEADLINES__STUCK", "soon", "deadlines.stuck"),
+        ("OMS__DEADLINES__REVIEW", "0s", "deadlines.review"),
+        ("OMS__DEADLINES__RETURN", "99999999999999d", "deadlines.return"),
+        ("OMS__PRICING__TAX_BPS", "-1", "pricing.tax_bps"),
+        ("OMS__TEMPORAL__PORT", "70000", "temporal.port"),
+        ("OMS__API__ALLOW_UNAUTHENTICATED_PUBLIC_LISTENER", "maybe", "api.allow_unauthenticated_public_listener"),
+        ("DATABASE_URL", "mysql://u:hunter2@h/d", "database.url"),
+        ("SMTP_URL", "h:25", "mail.smtp_url"),
+        ("RUST_LOG", "oms=loud", "log.filter"),
+        ("OMS__LOG__FORMAT", "xml", "log.format"),
+        ("OMS__SHOP__NAME", "", "shop.name"),
+        ("OMS__SHOP__SENDER", "nobody", "shop.sender"),
+        ("OMS__DATA_DIR", "", "data_dir"),
+    ] {
+        let text = complaint(None, &[(name, value)]);
+        assert!(text.contains(&format!("`{key}`")) && text.contains(name) && text.contains("must be"), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    let both = complaint(None, &[("TEMPORAL_API_KEY", "k"), ("TEMPORAL_TLS", "false")]);
+    assert!(both.contains("temporal.tls"), "{both}");
+    assert!(complaint(None, &[("TEMPORAL_TLS_CLIENT_KEY_DATA", "x")]).contains("TEMPORAL_TLS_CLIENT_KEY_PATH"));
+}
+
+#[test]
+fn only_loopback_or_an_explicit_yes_may_be_listened_on() {
+    let checked = |listen: &str, allow: &str| {
+        let pairs = [("OMS__API__LISTEN", listen), ("OMS__API__ALLOW_UNAUTHENTICATED_PUBLIC_LISTENER", allow)];
+        load(None, &pairs).unwrap().api.check_listener()
+    };
+    for open in ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:80", "[::ffff:192.0.2.1]:80"] {
+        let refused = checked(open, "false").unwrap_err().to_string();
+        assert!(refused.contains("OMS__API__ALLOW_UNAUTHENTICATED_PUBLIC_LISTENER"), "{refused}");
+        checked(open, "true").unwrap();
+    }
+    for closed in ["127.0.0.1:0", "localhost:1", "[::1]:8080", "127.8.9.10:80", "[::ffff:127.0.0.1]:80"] {
+        checked(closed, "false").unwrap();
+    }
+}
+
+#[test]
+fn clients_of_an_unspecified_address_use_the_loopback() {
+    let pairs = [("OMS__API__LISTEN", "0.0.0.0:81")];
+    let settings = load(None, &pairs).unwrap();
+    assert_eq!(settings.api_target(None).base_url, "http://127.0.0.1:81");
+    assert_eq!(settings.api_target(Some("http://h:1/")).base_url, "http://h:1");
+}
+
+#[test]
+fn tls_files_switch_tls_on() {
+    let settings = load(None, &[("TEMPORAL_TLS_SERVER_CA_CERT_PATH", "/ca.pem")]).unwrap();
+    assert_eq!(settings.temporal.tls.unwrap().ca_path, Some(PathBuf::from("/ca.pem")));
+    assert_eq!(load(None, &[("TEMPORAL_TLS", "true")]).unwrap().temporal.tls, Some(TlsSettings::default()));
+    assert!(load(None, &[("TEMPORAL_TLS", "false")]).unwrap().temporal.tls.is_none());
+}

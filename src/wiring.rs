@@ -1,0 +1,197 @@
+//! The parts a role is made of, built from settings. The only place that knows which twin of a party is in force.
+
+use std::fmt::Display;
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use oms_activities::notifications::Shop;
+use oms_contract::search::{self, Kind};
+use oms_domain::Instant;
+use oms_gateways::mail::{MailFolder, Mailer, SmtpMailer};
+use oms_gateways::sandbox::Sandbox;
+use oms_gateways::sms::SmsFolder;
+use oms_store::{Store, StoreError};
+use oms_temporal::bootstrap::{AttributeType, BootstrapError, DEFAULT_RETENTION, bootstrap};
+use oms_temporal::connect::{ConnectError, ConnectSettings, connect};
+use oms_temporal::worker::WorkerTuning;
+use oms_workers::{Gateways, Parts};
+use temporalio_client::Client;
+
+use crate::exit::Blocked;
+use crate::settings::Settings;
+
+/// Pauses while something is awaited that may come: they double from the first to the last.
+const PAUSE_MIN: Duration = Duration::from_millis(250);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Makes sure that the data directory exists.
+///
+/// # Errors
+/// One sentence with the remedy.
+pub(crate) fn make_data_dir(dir: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(dir).map_err(|e| {
+        let dir = dir.display();
+        Blocked(format!("the data directory `{dir}` cannot be used ({e}): make it writable, or choose another with OMS__DATA_DIR")).into()
+    })
+}
+
+/// Opens the database. The embedded one belongs to this program, so its schema is brought up to date on the way; a given one
+/// belongs to an operator, who runs `oms migrate`.
+///
+/// # Errors
+/// [`StoreError`].
+pub(crate) async fn open_store(settings: &Settings) -> Result<Store, StoreError> {
+    let store = Store::connect(&settings.database_url()).await?;
+    if settings.database_url.is_none() {
+        store.migrate().await?;
+    } else {
+        store.check_schema().await?;
+    }
+    Ok(store)
+}
+
+/// Opens the sandbox of the data directory.
+///
+/// # Errors
+/// One sentence with the remedy.
+pub(crate) async fn open_sandbox(settings: &Settings) -> anyhow::Result<Sandbox> {
+    Ok(Sandbox::open_with(&settings.data_dir, settings.authorization_lifetime).await?)
+}
+
+/// The outside parties as the workers call them.
+///
+/// # Errors
+/// SMTP_URL cannot be used.
+fn gateways(settings: &Settings, sandbox: &Sandbox) -> anyhow::Result<Gateways> {
+    let mailer: Arc<dyn Mailer> = match &settings.smtp_url {
+        Some(url) => Arc::new(SmtpMailer::from_url(url)?),
+        None => Arc::new(MailFolder::new(settings.data_dir.join("mail"), sandbox.faults.clone())),
+    };
+    Ok(Gateways {
+        payments: Arc::new(sandbox.payments.clone()),
+        carrier: Arc::new(sandbox.carrier.clone()),
+        mailer,
+        texter: Arc::new(SmsFolder::new(settings.data_dir.join("sms"), sandbox.faults.clone())),
+        shop: Shop { name: settings.shop.name.clone(), sender: settings.shop.sender.clone() },
+    })
+}
+
+/// What workers are made of.
+///
+/// # Errors
+/// SMTP_URL cannot be used.
+pub(crate) fn parts(settings: &Settings, client: Client, store: Store, sandbox: &Sandbox) -> anyhow::Result<Parts> {
+    let tuning = WorkerTuning {
+        max_cached_workflows: settings.workers.cached_workflows,
+        graceful_shutdown: settings.workers.drain,
+        activity_slots: settings.workers.activities,
+        ..WorkerTuning::default()
+    };
+    Ok(Parts { client, store, gateways: gateways(settings, sandbox)?, clock: clock(), tuning })
+}
+
+/// The clock of this machine.
+pub(crate) fn clock() -> Arc<dyn Fn() -> Instant + Send + Sync> {
+    Arc::new(now)
+}
+
+/// Now, by this machine's clock.
+pub(crate) fn now() -> Instant {
+    Instant::from(SystemTime::now())
+}
+
+/// The search attributes that the namespace must have.
+pub(crate) fn attributes() -> Vec<(&'static str, AttributeType)> {
+    let kind = |kind: Kind| match kind {
+        Kind::Keyword => AttributeType::Keyword,
+        Kind::KeywordList => AttributeType::KeywordList,
+        Kind::Bool => AttributeType::Bool,
+        Kind::Int => AttributeType::Int,
+    };
+    search::ALL.iter().map(|(name, of)| (*name, kind(*of))).collect()
+}
+
+/// Registers namespace and search attributes if they are missing and allowed.
+///
+/// # Errors
+/// [`BootstrapError`].
+pub(crate) async fn prepare(client: &Client) -> Result<(), BootstrapError> {
+    let done = bootstrap(client, DEFAULT_RETENTION, &attributes()).await?;
+    if done.retention < DEFAULT_RETENTION {
+        let days = done.retention.as_secs() / (24 * 3600);
+        tracing::warn!(days, "the Temporal namespace keeps ended orders for less than 30 days; SQL keeps them anyway");
+    }
+    Ok(())
+}
+
+/// Connects, waiting for a server that is not there yet for as long as it takes, and prepares its namespace.
+///
+/// # Errors
+/// What no waiting can mend: a refusal, a bad address, something that an operator must create.
+pub(crate) async fn connect_patiently(settings: &ConnectSettings) -> anyhow::Result<Client> {
+    let address = &settings.address;
+    let client = patiently(
+        &format!("Temporal at {address}"),
+        || connect(settings),
+        |error| matches!(error, ConnectError::Unreachable { .. }),
+    )
+    .await?;
+    patiently(
+        &format!("namespace {} of Temporal at {address}", settings.namespace),
+        || prepare(&client),
+        |error| matches!(error, BootstrapError::NotReady { .. }),
+    )
+    .await?;
+    Ok(client)
+}
+
+/// Opens the database, waiting for one that does not answer yet for as long as it takes.
+///
+/// # Errors
+/// What no waiting can mend: a bad URL, a schema that does not fit.
+pub(crate) async fn open_store_patiently(settings: &Settings) -> Result<Store, StoreError> {
+    patiently("the database", || open_store(settings), |error| matches!(error, StoreError::Unavailable { .. })).await
+}
+
+async fn patiently<T, E: Display, F: Future<Output = Result<T, E>>>(
+    what: &str,
+    mut attempt: impl FnMut() -> F,
+    may_pass: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    let mut pause = PAUSE_MIN;
+    loop {
+        match attempt().await {
+            Err(error) if may_pass(&error) => tracing::warn!(%error, "waiting for {what}"),
+            settled => return settled,
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[tokio::test]
+    async fn what_may_pass_is_awaited_and_what_may_not_is_told_at_once() {
+        let tries = Cell::new(0);
+        let count = || {
+            tries.set(tries.get() + 1);
+            tries.get()
+        };
+        let third = patiently("it", || async { if count() < 3 { Err("down") } else { Ok(7) } }, |e| *e == "down").await;
+        assert_eq!((third, tries.get()), (Ok(7), 3));
+        let refused: Result<(), _> = patiently("it", || async { Err("refused") }, |e| *e == "down").await;
+        assert_eq!(refused, Err("refused"));
+    }
+
+    #[test]
+    fn every_search_attribute_of_the_contract_is_asked_for() {
+        let names: Vec<&str> = attributes().iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, search::ALL.map(|(name, _)| name));
+    }
+}

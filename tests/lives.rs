@@ -523,6 +523,29 @@ async fn a_reset_run_repeats_no_effect() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hold_ends_at_its_time() {
+    let world = World::new().await;
+    world.shelf("mug", "berlin", 10, 1999).await;
+    world.sandbox.faults.set(Party::Carrier, &Fault::lasting(FaultMode::Down)).await.unwrap();
+    let id = world.place("one", "pm_card_visa", &[("mug", 1)]).await;
+    world.reaches(&id, Status::Confirmed).await;
+    let forever = world.hold(&id, None).await;
+    world.hold(&id, Some(now() + Duration::from_secs(2))).await;
+    world.sandbox.faults.set(Party::Carrier, &Fault::lasting(FaultMode::None)).await.unwrap();
+    until("one of two holds has ended", PATIENT, || async {
+        (world.order(&id).await.life.holds.len() == 1 && timeline(&world, &id).await.contains(&"hold.expired".to_owned())).then_some(())
+    })
+    .await;
+    assert!(world.sandbox.carrier.bookings().await.unwrap().is_empty(), "the other hold still stands");
+    world.release(&id, &forever).await;
+    booked(&world, &id).await;
+    world.cancel(&id).await.unwrap();
+    assert_eq!(world.ends(&id).await.status, Status::Cancelled);
+    books::balanced(&world).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lives_are_the_same_without_the_workflow_cache() {
     let tuning = WorkerTuning { max_cached_workflows: 0, graceful_shutdown: Duration::from_secs(1), ..Default::default() };
     let mut world = World::idle(tuning).await;

@@ -7,3 +7,4 @@ mod architecture;
 mod lives;
 mod names;
 mod tables;
+mod replay;

@@ -63,7 +63,7 @@ fn wire_names() -> String {
     let mut text = String::new();
     section(&mut text, "task queue", Queue::ALL.map(Queue::name));
     section(&mut text, "workflow type", [mark::Order.name(), mark::Mailout.name(), mark::Aftermath.name()]);
-    section(&mut text, "workflow id", [order_workflow(&order), mailout_workflow("batch"), aftermath_workflow(&order, "event")]);
+    section(&mut text, "workflow id", [order_workflow(&order), mailout_workflow("batch"), aftermath_workflow(&oms_domain::ids::ShipmentId::of(&order, 1), "event")]);
     section(
         &mut text,
         "id",
@@ -172,7 +172,7 @@ fn json_forms_are_the_names() {
 fn an_order_is_found_by_its_workflow_and_nothing_else_is() {
     let order = OrderId::from_key("default", "public", "a-key");
     assert_eq!(order_of_workflow(&order_workflow(&order)), Some(order.clone()));
-    assert_eq!(order_of_workflow(&aftermath_workflow(&order, "e")), None);
+    assert_eq!(order_of_workflow(&aftermath_workflow(&oms_domain::ids::ShipmentId::of(&order, 2), "e")), None);
 }
 
 #[test]

@@ -153,7 +153,7 @@ impl Engine {
 
     /// Starts what follows a report that came after its order had ended. The same report starts it once.
     pub async fn start_aftermath(&self, start: AftermathStart) -> Result<(), EngineError> {
-        let id = aftermath_workflow(&start.order_id, &start.scan.event_id);
+        let id = aftermath_workflow(&start.scan.shipment, &start.scan.event_id);
         let options = WorkflowStartOptions::new(Queue::Orders.name(), id)
             .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
             .id_conflict_policy(WorkflowIdConflictPolicy::UseExisting)

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oms_activities::notifications::Shop;
-use oms_contract::command::{Cancel, CancelAnswer, ShipmentAnswer, ShipmentEvent, StatusAnswer};
+use oms_contract::command::{Cancel, CancelAnswer, PlaceHold, ReleaseHold, ShipmentAnswer, ShipmentEvent, StatusAnswer};
 use oms_contract::names::{Queue, order_workflow};
 use oms_contract::start::{Deadlines, OrderLine, OrderStart, Patience};
 use oms_contract::workflow as mark;
 use oms_domain::customer::{Address, Country, Customer, Email, Line, Phone};
-use oms_domain::ids::{CustomerId, Location, OrderId, ShipmentId, Sku};
-use oms_domain::life::Why;
+use oms_domain::ids::{CustomerId, HoldId, Location, OrderId, ShipmentId, Sku};
+use oms_domain::life::{HoldKind, Why};
 use oms_domain::money::{Currency, Money};
 use oms_domain::order::Status;
 use oms_domain::payment::PaymentMethod;
@@ -205,6 +205,22 @@ impl World {
 
     pub async fn ends(&self, id: &OrderId) -> StatusAnswer {
         tokio::time::timeout(PATIENT, self.run(id).get_result(Default::default())).await.unwrap().unwrap()
+    }
+
+    pub async fn hold(&self, id: &OrderId, until: Option<oms_domain::Instant>) -> HoldId {
+        let command = PlaceHold {
+            id: None,
+            kind: HoldKind::parse("fraud").unwrap(),
+            reason: Why::parse("looks odd").unwrap(),
+            until,
+            actor: Some("tester".into()),
+        };
+        self.run(id).execute_update(mark::PlaceHoldUpdate, command, Default::default()).await.unwrap().id
+    }
+
+    pub async fn release(&self, id: &OrderId, hold: &HoldId) {
+        let command = ReleaseHold { id: hold.clone(), reason: None, actor: Some("tester".into()) };
+        self.run(id).execute_update(mark::ReleaseHoldUpdate, command, Default::default()).await.unwrap();
     }
 
     /// The types of the run's events, in order.

@@ -1,6 +1,6 @@
 //! Task queues and workflow ids.
 
-use oms_domain::ids::OrderId;
+use oms_domain::ids::{OrderId, ShipmentId};
 
 /// A task queue. Queues are separate so that each kind of work scales and fails alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,9 +48,14 @@ pub fn order_of_workflow(workflow_id: &str) -> Option<OrderId> {
     OrderId::parse(workflow_id.strip_prefix("order/")?).ok()
 }
 
-/// The workflow id of what follows a report that came after its order had ended.
-pub fn aftermath_workflow(order: &OrderId, event_id: &str) -> String {
-    format!("aftermath/{order}/{event_id}")
+/// The workflow id of what follows a report that came after its order had ended. Event ids are unique per shipment only, so those of
+/// an order's further shipments carry the shipment's number.
+pub fn aftermath_workflow(shipment: &ShipmentId, event_id: &str) -> String {
+    match shipment.as_str().rsplit_once('-') {
+        Some((order, "1")) => format!("aftermath/{order}/{event_id}"),
+        Some((order, number)) => format!("aftermath/{order}/{event_id}/{number}"),
+        None => format!("aftermath/{shipment}/{event_id}"),
+    }
 }
 
 /// The workflow id of a batch of messages.

@@ -1,0 +1,146 @@
+//! Recorded histories: what every release must be able to continue. One per fate; older shapes stay when a workflow changes.
+//!
+//! `OMS_RECORD_HISTORIES=1 cargo test --test it replay` records the fates anew into `temporal/histories`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use oms_domain::ids::OrderId;
+use oms_domain::order::Status;
+use oms_domain::shipment::{ScanType, ShipmentStatus};
+use oms_gateways::faults::{Fault, FaultMode, Party};
+use oms_temporal::replay::{download_history, replay};
+use oms_workflows::order::Order;
+
+use crate::support::until;
+use crate::support::world::{PATIENT, World};
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("temporal/histories")
+}
+
+fn committed() -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<_> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "json"))
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(&path).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+async fn booked(world: &World, id: &OrderId) {
+    until("every shipment has a courier", PATIENT, || async {
+        let shipments = world.order(id).await.life.shipments;
+        (!shipments.is_empty() && shipments.iter().all(|s| s.status == ShipmentStatus::Booked)).then_some(())
+    })
+    .await;
+}
+
+/// One order per fate, all ended.
+async fn fates(world: &mut World) -> Vec<(&'static str, OrderId)> {
+    world.deadlines.payment_action = Duration::from_secs(1);
+    world.shelf("mug", "berlin", 100, 1999).await;
+    world.shelf("pot", "madrid", 100, 3333).await;
+    world.shelf("ghost", "berlin", 0, 1999).await;
+    let delivered = world.place("delivered", "pm_card_visa", &[("mug", 2)]).await;
+    let split = world.place("split", "pm_card_visa", &[("mug", 1), ("pot", 1)]).await;
+    let declined = world.place("declined", "pm_card_chargeDeclined", &[("mug", 1)]).await;
+    let short = world.place("short", "pm_card_visa", &[("ghost", 1)]).await;
+    let expired = world.place("expired", "pm_card_authenticationRequired", &[("mug", 1)]).await;
+    let cancelled = world.place("cancelled", "pm_card_visa", &[("mug", 1)]).await;
+    let held = world.place("held", "pm_card_visa", &[("mug", 1)]).await;
+    for id in [&delivered, &split, &cancelled, &held] {
+        booked(world, id).await;
+    }
+    world.cancel(&cancelled).await.unwrap();
+    let hold = world.hold(&held, None).await;
+    world.scan(&held, 1, ScanType::Shipped).await;
+    world.release(&held, &hold).await;
+    for (id, number) in [(&delivered, 1), (&split, 1), (&split, 2)] {
+        world.scan(id, number, ScanType::Shipped).await;
+    }
+    for (id, number) in [(&delivered, 1), (&split, 2), (&split, 1), (&held, 1)] {
+        world.scan(id, number, ScanType::Delivered).await;
+    }
+    // a cancel that calls back a booking which only backs off
+    world.sandbox.faults.set(Party::Carrier, &Fault::lasting(FaultMode::Down)).await.unwrap();
+    let recalled = world.place("recalled", "pm_card_visa", &[("mug", 1)]).await;
+    world.reaches(&recalled, Status::Confirmed).await;
+    world.cancel(&recalled).await.unwrap();
+    world.sandbox.faults.set(Party::Carrier, &Fault::lasting(FaultMode::None)).await.unwrap();
+    let fates = vec![
+        ("delivered", delivered),
+        ("delivered-in-two-shipments", split),
+        ("rejected-payment-declined", declined),
+        ("rejected-out-of-stock", short),
+        ("rejected-payment-action-expired", expired),
+        ("cancelled-after-booking", cancelled),
+        ("cancelled-while-booking-backs-off", recalled),
+        ("held-released-delivered", held),
+    ];
+    for (_, id) in &fates {
+        world.ends(id).await;
+    }
+    fates
+}
+
+/// Takes out who recorded it, where.
+fn anonymous(history: &[u8]) -> Vec<u8> {
+    fn scrub(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Object(map) => {
+                for (key, value) in map.iter_mut() {
+                    if key == "identity" {
+                        *value = "recorder".into();
+                    } else {
+                        scrub(value);
+                    }
+                }
+            }
+            serde_json::Value::Array(items) => items.iter_mut().for_each(scrub),
+            _ => {}
+        }
+    }
+    let mut value: serde_json::Value = serde_json::from_slice(history).unwrap();
+    scrub(&mut value);
+    serde_json::to_vec(&value).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_fate_replays_as_it_was_lived() {
+    let mut world = World::new().await;
+    let record = std::env::var_os("OMS_RECORD_HISTORIES").is_some();
+    for (fate, id) in fates(&mut world).await {
+        let history = download_history(&world.client, &oms_contract::names::order_workflow(&id)).await.unwrap();
+        replay::<Order>(&history).await.unwrap_or_else(|e| panic!("{fate}: {e}"));
+        if record {
+            std::fs::write(folder().join(format!("order-{fate}.json")), anonymous(&history)).unwrap();
+        }
+    }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_recorded_histories_replay() {
+    let histories = committed();
+    assert!(histories.len() >= 7, "one history per fate is committed, found {}", histories.len());
+    for (name, history) in histories {
+        replay::<Order>(&history).await.unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
+}
+
+/// The proof that the replay has teeth: had the code these two steps the other way round, it would fail.
+#[tokio::test(flavor = "multi_thread")]
+async fn swapped_steps_fail_the_replay() {
+    let (_, history) = committed().into_iter().find(|(name, _)| name == "order-delivered.json").unwrap();
+    let text = String::from_utf8(history).unwrap();
+    let swapped = text
+        .replace("inventory.reserve", "\u{1}")
+        .replace("payment.authorize", "inventory.reserve")
+        .replace('\u{1}', "payment.authorize");
+    assert_ne!(swapped, text);
+    let error = replay::<Order>(swapped.as_bytes()).await.unwrap_err().to_string();
+    assert!(error.to_lowercase().contains("determinism") || error.contains("TMPRL1100"), "{error}");
+}

@@ -69,9 +69,8 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
     let stop = signals::stop_token()?;
     wiring::make_data_dir(&settings.data_dir)?;
     let listener = listen(settings.api.listen).await?;
-    let opened = async {
-        tokio::try_join!(async { Ok(wiring::open_store_patiently(&settings).await?) }, wiring::open_sandbox(&settings))
-    };
+    let opened =
+        async { tokio::try_join!(async { Ok(wiring::open_store_patiently(&settings).await?) }, wiring::open_sandbox(&settings)) };
     let (store, sandbox) = tokio::select! {
         opened = opened => opened?,
         () = stop.cancelled() => return Ok(ExitCode::SUCCESS),

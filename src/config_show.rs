@@ -44,7 +44,8 @@ mod tests {
 
     #[test]
     fn values_and_origins_are_shown_and_secrets_are_not() {
-        let variables = [("DATABASE_URL", "postgres://u:hunter2@h/d"), ("TEMPORAL_API_KEY", "hunter3"), ("OMS__PRICING__TAX_BPS", "7")];
+        let variables =
+            [("DATABASE_URL", "postgres://u:hunter2@h/d"), ("TEMPORAL_API_KEY", "hunter3"), ("OMS__PRICING__TAX_BPS", "7")];
         let variables = variables.map(|(k, v)| (k.to_owned(), v.to_owned())).into_iter().collect();
         let dir = tempfile::tempdir().unwrap();
         let settings = Settings::load_from(dir.path(), &variables).unwrap();
@@ -53,7 +54,10 @@ mod tests {
         let line = text.lines().find(|l| l.starts_with("database.url")).unwrap();
         assert!(line.contains("postgres://u:***@h/d") && line.ends_with("# DATABASE_URL"), "{line}");
         let value: Value = serde_json::from_str(&show(&settings, true)).unwrap();
-        assert_eq!(value["pricing.tax_bps"], json!({"value": "7", "from": "OMS__PRICING__TAX_BPS", "variable": "OMS__PRICING__TAX_BPS"}));
+        assert_eq!(
+            value["pricing.tax_bps"],
+            json!({"value": "7", "from": "OMS__PRICING__TAX_BPS", "variable": "OMS__PRICING__TAX_BPS"})
+        );
         assert_eq!(value["temporal.api_key"]["value"], "***");
     }
 }

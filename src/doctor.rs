@@ -107,7 +107,8 @@ fn as_document(findings: &[Finding]) -> String {
 }
 
 fn sources(settings: &Settings) -> Finding {
-    let mut changed: Vec<String> = settings.layers().entries().map(|(_, e)| e.origin.to_string()).filter(|o| o != "default").collect();
+    let mut changed: Vec<String> =
+        settings.layers().entries().map(|(_, e)| e.origin.to_string()).filter(|o| o != "default").collect();
     changed.sort();
     changed.dedup();
     let detail = if changed.is_empty() { "all defaults".to_owned() } else { format!("changed by {}", changed.join(", ")) };
@@ -129,7 +130,10 @@ fn data_dir(dir: &Path) -> Finding {
     let probe = dir.join(format!("doctor-{}", std::process::id()));
     match OpenOptions::new().write(true).create_new(true).open(&probe).and_then(|_| std::fs::remove_file(&probe)) {
         Ok(()) => Finding::good("data directory", shown.to_string()),
-        Err(e) => Finding::bad("data directory", format!("{shown} is not writable ({e}): make it so, or choose another with OMS__DATA_DIR")),
+        Err(e) => Finding::bad(
+            "data directory",
+            format!("{shown} is not writable ({e}): make it so, or choose another with OMS__DATA_DIR"),
+        ),
     }
 }
 

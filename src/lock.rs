@@ -11,7 +11,9 @@ const FILE: &str = "lock";
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LockError {
     /// Another process lives on it.
-    #[error("another `oms up` or `oms demo`{holder} uses the data directory `{dir}`: stop it, or choose another with OMS__DATA_DIR")]
+    #[error(
+        "another `oms up` or `oms demo`{holder} uses the data directory `{dir}`: stop it, or choose another with OMS__DATA_DIR"
+    )]
     Held {
         /// The folder.
         dir: PathBuf,

@@ -111,7 +111,8 @@ fn broken(error: LedgerError) -> Problem {
     responses((status = 200, description = "The ledger", body = Payments)))]
 async fn list_payments(State(shared): State<Shared>, Query(query): Query<PaymentsQuery>) -> Result<Response, Problem> {
     let order = query.order_id.map(OrderId::parse).transpose();
-    let order = order.map_err(|e| Problem::invalid(Code::ValidationFailed, vec![FieldError::of("order_id", "invalid", e.rule)]))?;
+    let order =
+        order.map_err(|e| Problem::invalid(Code::ValidationFailed, vec![FieldError::of("order_id", "invalid", e.rule)]))?;
     let rows = shared.sandbox.payments.payments(order.as_ref()).await.map_err(broken)?;
     Ok(axum::Json(Payments { data: rows.into_iter().map(Payment::from).collect() }).into_response())
 }

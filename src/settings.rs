@@ -256,9 +256,8 @@ impl Settings {
             authorization_lifetime: duration(&layers, "deadlines.authorization")?,
             patience: patience(&layers)?,
             pricing: PriceRules {
-                shipping_minor: layers.value("pricing.shipping_minor", "minor units from 0 to 1000000000", |t| {
-                    bounded(t, 0, 1_000_000_000)
-                })?,
+                shipping_minor: layers
+                    .value("pricing.shipping_minor", "minor units from 0 to 1000000000", |t| bounded(t, 0, 1_000_000_000))?,
                 tax_bps: layers.value("pricing.tax_bps", "basis points from 0 to 100000", |t| bounded(t, 0, 100_000))?,
             },
             shop: ShopSection { name: text("shop.name")?, sender: layers.value("shop.sender", "a mail address", sender)? },

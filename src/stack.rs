@@ -147,7 +147,12 @@ impl Stack {
         }
     }
 
-    async fn start_parts(&mut self, settings: &Settings, options: &StackOptions, listener: Option<TcpListener>) -> anyhow::Result<()> {
+    async fn start_parts(
+        &mut self,
+        settings: &Settings,
+        options: &StackOptions,
+        listener: Option<TcpListener>,
+    ) -> anyhow::Result<()> {
         if !options.roles.is_empty() {
             let parts = wiring::parts(settings, self.client.clone(), self.store.clone(), &self.sandbox)?;
             self.fleet = Some(Fleet::start(&options.roles, parts).await?);
@@ -218,7 +223,9 @@ async fn failure(service: &mut Option<Service>) -> anyhow::Error {
 pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|e| {
         let why = match e.kind() {
-            std::io::ErrorKind::AddrInUse => "another program listens there: stop it, or choose another port with OMS__API__LISTEN",
+            std::io::ErrorKind::AddrInUse => {
+                "another program listens there: stop it, or choose another port with OMS__API__LISTEN"
+            }
             _ => "choose another address with OMS__API__LISTEN",
         };
         Blocked(format!("the API cannot listen on {address} ({e}): {why}")).into()

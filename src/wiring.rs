@@ -33,7 +33,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 pub(crate) fn make_data_dir(dir: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(dir).map_err(|e| {
         let dir = dir.display();
-        Blocked(format!("the data directory `{dir}` cannot be used ({e}): make it writable, or choose another with OMS__DATA_DIR")).into()
+        Blocked(format!(
+            "the data directory `{dir}` cannot be used ({e}): make it writable, or choose another with OMS__DATA_DIR"
+        ))
+        .into()
     })
 }
 

@@ -84,8 +84,16 @@ async fn a_delivered_order_stays_in_its_budget() {
     assert_eq!(
         told,
         [
-            "order.placed", "stock.reserved", "payment.authorized", "order.confirmed", "shipment.booked", "shipment.shipped",
-            "stock.committed", "payment.captured", "shipment.delivered", "order.completed"
+            "order.placed",
+            "stock.reserved",
+            "payment.authorized",
+            "order.confirmed",
+            "shipment.booked",
+            "shipment.shipped",
+            "stock.committed",
+            "payment.captured",
+            "shipment.delivered",
+            "order.completed"
         ]
     );
     books::balanced(&world).await;
@@ -208,10 +216,9 @@ async fn nothing_is_booked_or_taken_under_a_hold() {
     .await;
     let hold = serde_json::json!({"kind": "fraud", "reason": "looks odd", "actor": "rita"});
     signal(&world, &id, "place_hold", hold.to_string().as_bytes()).await;
-    let held = until("the hold is on record", PATIENT, || async {
-        Some(world.order(&id).await).filter(|o| !o.life.holds.is_empty())
-    })
-    .await;
+    let held =
+        until("the hold is on record", PATIENT, || async { Some(world.order(&id).await).filter(|o| !o.life.holds.is_empty()) })
+            .await;
     assert_eq!(held.life.holds[0].actor, "rita");
     until("the booking was called back", PATIENT, || async {
         world.events(&id).await.contains(&"ACTIVITY_TASK_CANCELED".to_owned()).then_some(())
@@ -220,10 +227,13 @@ async fn nothing_is_booked_or_taken_under_a_hold() {
     world.sandbox.faults.set(Party::Carrier, &Fault::lasting(FaultMode::None)).await.unwrap();
     let before = scheduled(&world, &id).await;
     world.scan(&id, 1, ScanType::Shipped).await;
-    until("the goods are booked out at once", PATIENT, || async { (stock(&world, "mug").await == (9, 0, 9)).then_some(()) }).await;
+    until("the goods are booked out at once", PATIENT, || async { (stock(&world, "mug").await == (9, 0, 9)).then_some(()) })
+        .await;
     let under = scheduled(&world, &id).await;
     assert_eq!(under[before.len()..], ["inventory.commit"], "only the commit runs under a hold");
-    assert!(world.sandbox.carrier.bookings().await.unwrap().iter().all(|b| b.status != oms_gateways::carrier::BookingStatus::Booked));
+    assert!(
+        world.sandbox.carrier.bookings().await.unwrap().iter().all(|b| b.status != oms_gateways::carrier::BookingStatus::Booked)
+    );
 
     let release = serde_json::json!({"id": held.life.holds[0].id, "actor": "rita"});
     signal(&world, &id, "release_hold", release.to_string().as_bytes()).await;
@@ -250,11 +260,8 @@ async fn scheduled(world: &World, id: &oms_domain::ids::OrderId) -> Vec<String> 
 
 async fn signal(world: &World, id: &oms_domain::ids::OrderId, name: &str, json: &[u8]) {
     use temporalio_common::protos::temporal::api::common::v1::Payload;
-    let payload = Payload {
-        metadata: [("encoding".to_owned(), b"json/plain".to_vec())].into(),
-        data: json.to_vec(),
-        ..Default::default()
-    };
+    let payload =
+        Payload { metadata: [("encoding".to_owned(), b"json/plain".to_vec())].into(), data: json.to_vec(), ..Default::default() };
     let handle = world.run(id);
     handle.signal(UntypedSignal::new(name), RawValue::new(vec![payload]), Default::default()).await.unwrap();
 }
@@ -298,10 +305,9 @@ async fn an_authentication_nobody_finishes_ends_at_its_deadline() {
     world.deadlines.payment_action = Duration::from_secs(2);
     world.shelf("mug", "berlin", 10, 1999).await;
     let id = world.place("one", "pm_card_authenticationRequired", &[("mug", 1)]).await;
-    let waiting = until("a person is called", PATIENT, || async {
-        Some(world.order(&id).await).filter(|o| !o.life.attention.is_empty())
-    })
-    .await;
+    let waiting =
+        until("a person is called", PATIENT, || async { Some(world.order(&id).await).filter(|o| !o.life.attention.is_empty()) })
+            .await;
     assert_eq!((waiting.life.status, waiting.life.payment.status), (Status::Placed, PaymentStatus::RequiresAction));
     let order = world.reaches(&id, Status::Rejected).await;
     assert_eq!(order.life.reason, Some(Reason::PaymentActionExpired));
@@ -533,7 +539,8 @@ async fn a_hold_ends_at_its_time() {
     world.hold(&id, Some(now() + Duration::from_secs(2))).await;
     world.sandbox.faults.set(Party::Carrier, &Fault::lasting(FaultMode::None)).await.unwrap();
     until("one of two holds has ended", PATIENT, || async {
-        (world.order(&id).await.life.holds.len() == 1 && timeline(&world, &id).await.contains(&"hold.expired".to_owned())).then_some(())
+        (world.order(&id).await.life.holds.len() == 1 && timeline(&world, &id).await.contains(&"hold.expired".to_owned()))
+            .then_some(())
     })
     .await;
     assert!(world.sandbox.carrier.bookings().await.unwrap().is_empty(), "the other hold still stands");

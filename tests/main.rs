@@ -6,5 +6,5 @@ mod support;
 mod architecture;
 mod lives;
 mod names;
-mod tables;
 mod replay;
+mod tables;

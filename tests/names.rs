@@ -63,7 +63,8 @@ fn wire_names() -> String {
     let mut text = String::new();
     section(&mut text, "task queue", Queue::ALL.map(Queue::name));
     section(&mut text, "workflow type", [mark::Order.name(), mark::Mailout.name(), mark::Aftermath.name()]);
-    section(&mut text, "workflow id", [order_workflow(&order), mailout_workflow("batch"), aftermath_workflow(&oms_domain::ids::ShipmentId::of(&order, 1), "event")]);
+    let aftermath = |number| aftermath_workflow(&ShipmentId::of(&order, number), "event");
+    section(&mut text, "workflow id", [order_workflow(&order), mailout_workflow("batch"), aftermath(1), aftermath(2)]);
     section(
         &mut text,
         "id",
@@ -172,7 +173,7 @@ fn json_forms_are_the_names() {
 fn an_order_is_found_by_its_workflow_and_nothing_else_is() {
     let order = OrderId::from_key("default", "public", "a-key");
     assert_eq!(order_of_workflow(&order_workflow(&order)), Some(order.clone()));
-    assert_eq!(order_of_workflow(&aftermath_workflow(&oms_domain::ids::ShipmentId::of(&order, 2), "e")), None);
+    assert_eq!(order_of_workflow(&aftermath_workflow(&ShipmentId::of(&order, 2), "e")), None);
 }
 
 #[test]

@@ -47,7 +47,9 @@ mod tests {
         {
             assert_eq!(parse(text), Some(Duration::from_secs(seconds)), "{text}");
         }
-        for bad in ["", "30", "P", "PT", "P1", "PT30", "PTS", "P1DT", "PT5M1H", "P1M", "0s", "PT0S", "P400D", "-5s", "PT-5S", "soon"] {
+        for bad in
+            ["", "30", "P", "PT", "P1", "PT30", "PTS", "P1DT", "PT5M1H", "P1M", "0s", "PT0S", "P400D", "-5s", "PT-5S", "soon"]
+        {
             assert_eq!(parse(bad), None, "{bad}");
         }
         assert_eq!(parse("P99999999999999999999D"), None);

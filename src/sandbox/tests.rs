@@ -56,7 +56,10 @@ async fn faults_are_set_read_and_refused_with_pointers() {
     assert!(set["until"].is_string());
     let (_, all) = bench.call("GET", "/v1/sandbox/faults", Value::Null).await;
     let modes: Vec<_> = all["data"].as_array().unwrap().iter().map(|f| (f["party"].clone(), f["mode"].clone())).collect();
-    assert_eq!(modes, [("payment", "down"), ("carrier", "none"), ("mail", "none"), ("sms", "none")].map(|(p, m)| (json!(p), json!(m))));
+    assert_eq!(
+        modes,
+        [("payment", "down"), ("carrier", "none"), ("mail", "none"), ("sms", "none")].map(|(p, m)| (json!(p), json!(m)))
+    );
     for (body, pointer) in [
         (json!({"mode": "loud"}), "/mode"),
         (json!({"mode": "down", "operation": "book"}), "/operation"),

@@ -93,8 +93,8 @@ impl Layers {
         let path = named.map_or_else(|| folder.join(FILE), |name| folder.join(name));
         if named.is_some() || path.exists() {
             let shown = named.map_or_else(|| PathBuf::from(FILE), PathBuf::from);
-            let text = std::fs::read_to_string(&path)
-                .map_err(|e| SettingsError::File { path: shown.clone(), reason: e.to_string() })?;
+            let text =
+                std::fs::read_to_string(&path).map_err(|e| SettingsError::File { path: shown.clone(), reason: e.to_string() })?;
             for (key, value) in toml(&text, &shown)? {
                 layers.put(&key, value, Origin::File(shown.clone()))?;
             }
@@ -183,7 +183,12 @@ impl Layers {
     pub(crate) fn bad(&self, key: &str, wanted: &'static str) -> SettingsError {
         let entry = self.entries.get(key);
         let origin = entry.map_or(Origin::Default, |e| e.origin.clone());
-        SettingsError::Bad { key: key.to_owned(), value: entry.map(|e| redacted(key, &e.value)).unwrap_or_default(), origin, wanted }
+        SettingsError::Bad {
+            key: key.to_owned(),
+            value: entry.map(|e| redacted(key, &e.value)).unwrap_or_default(),
+            origin,
+            wanted,
+        }
     }
 }
 

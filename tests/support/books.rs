@@ -24,9 +24,18 @@ pub async fn findings(world: &World) -> Vec<String> {
     };
     for shelf in world.store.audit_stock(now()).await.unwrap() {
         let place = format!("{} in {}", shelf.sku, shelf.location);
-        check(shelf.on_hand == shelf.movements_sum, format!("{place}: on hand {} but moved {}", shelf.on_hand, shelf.movements_sum));
-        check(shelf.reserved == shelf.open_reserved_sum, format!("{place}: reserved {} but promised {}", shelf.reserved, shelf.open_reserved_sum));
-        check(0 <= shelf.reserved && shelf.reserved <= shelf.on_hand, format!("{place}: {} of {} promised", shelf.reserved, shelf.on_hand));
+        check(
+            shelf.on_hand == shelf.movements_sum,
+            format!("{place}: on hand {} but moved {}", shelf.on_hand, shelf.movements_sum),
+        );
+        check(
+            shelf.reserved == shelf.open_reserved_sum,
+            format!("{place}: reserved {} but promised {}", shelf.reserved, shelf.open_reserved_sum),
+        );
+        check(
+            0 <= shelf.reserved && shelf.reserved <= shelf.on_hand,
+            format!("{place}: {} of {} promised", shelf.reserved, shelf.on_hand),
+        );
     }
     let mut gateway: BTreeMap<String, Vec<_>> = BTreeMap::new();
     for payment in world.sandbox.payments.payments(None).await.unwrap() {
@@ -36,7 +45,10 @@ pub async fn findings(world: &World) -> Vec<String> {
     for order in world.store.audit_orders(None, 10_000).await.unwrap() {
         let id = &order.id;
         let (payment, life) = (&order.life.payment, &order.life);
-        check(payment.captured.minor <= order.totals.total.minor, format!("{id}: captured {} of {}", payment.captured, order.totals.total));
+        check(
+            payment.captured.minor <= order.totals.total.minor,
+            format!("{id}: captured {} of {}", payment.captured, order.totals.total),
+        );
         check(payment.refunded.minor <= payment.captured.minor, format!("{id}: refunded more than captured"));
         let shipped: i64 = life.shipments.iter().filter(|s| s.status.departed()).map(|s| s.amount.minor).sum();
         let settled = payment.captured.minor == shipped || order.needs_attention || !order.status.is_terminal();
@@ -49,18 +61,27 @@ pub async fn findings(world: &World) -> Vec<String> {
         let live = theirs.iter().filter(|p| matches!(p.status.as_str(), "authorized" | "partially_captured")).count();
         check(live <= 1, format!("{id}: {live} live authorizations"));
         for key in theirs.iter().flat_map(|p| &p.operations).filter(|o| o.result == OperationResult::Ok).map(|o| &o.key) {
-            let times = theirs.iter().flat_map(|p| &p.operations).filter(|o| o.key == *key && o.result == OperationResult::Ok).count();
+            let times =
+                theirs.iter().flat_map(|p| &p.operations).filter(|o| o.key == *key && o.result == OperationResult::Ok).count();
             check(times == 1, format!("{id}: {key} had its effect {times} times"));
         }
         if matches!(order.status, Status::Cancelled | Status::Rejected) {
             check(order.held_units == 0, format!("{id}: ended with stock promised"));
             check(live == 0 && captured == 0, format!("{id}: ended with money held or taken"));
-            let booked = life.shipments.iter().any(|s| bookings.iter().any(|b| b.shipment_id == s.id && b.status == oms_gateways::carrier::BookingStatus::Booked));
+            let booked = life.shipments.iter().any(|s| {
+                bookings.iter().any(|b| b.shipment_id == s.id && b.status == oms_gateways::carrier::BookingStatus::Booked)
+            });
             check(!booked, format!("{id}: ended with a courier booked"));
         }
         if order.status == Status::Completed {
-            check(order.committed_units == order.ordered_units, format!("{id}: shipped {} of {}", order.committed_units, order.ordered_units));
-            check(life.shipments.iter().all(|s| s.status == ShipmentStatus::Delivered), format!("{id}: completed but not delivered"));
+            check(
+                order.committed_units == order.ordered_units,
+                format!("{id}: shipped {} of {}", order.committed_units, order.ordered_units),
+            );
+            check(
+                life.shipments.iter().all(|s| s.status == ShipmentStatus::Delivered),
+                format!("{id}: completed but not delivered"),
+            );
         }
     }
     check(gateway.is_empty(), format!("payments without an order: {:?}", gateway.keys()));

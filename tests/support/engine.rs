@@ -3,8 +3,8 @@
 
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use oms_contract::search;
@@ -13,6 +13,8 @@ use oms_temporal::connect::{ConnectSettings, connect_within};
 use temporalio_client::Client;
 
 static ADDRESS: OnceLock<String> = OnceLock::new();
+/// Children that end by their own watch when this process is gone.
+static TETHERED: Mutex<Vec<Child>> = Mutex::new(Vec::new());
 
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
@@ -29,7 +31,9 @@ pub fn tethered(command: &str) {
         "{command} & c=$!; trap 'kill -9 $c' EXIT; while kill -0 {} 2>/dev/null && kill -0 $c 2>/dev/null; do sleep 0.5; done",
         std::process::id()
     );
-    Command::new("sh").arg("-c").arg(watch).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(watch).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    TETHERED.lock().unwrap().push(shell.spawn().unwrap());
 }
 
 /// The address of the run's server.

@@ -19,7 +19,7 @@ use oms_domain::shipment::{Scan, ScanType};
 use oms_gateways::mail::MailFolder;
 use oms_gateways::sandbox::Sandbox;
 use oms_gateways::sms::SmsFolder;
-use oms_store::{Intake, Movement, Moved, NewLine, NewOrder, Product, Store, StoredOrder};
+use oms_store::{Intake, Moved, Movement, NewLine, NewOrder, Product, Store, StoredOrder};
 use oms_temporal::worker::WorkerTuning;
 use oms_workers::{Fleet, Gateways, Parts, relay};
 use temporalio_client::errors::WorkflowUpdateError;
@@ -111,7 +111,8 @@ impl World {
 
     /// An article with stock in a place.
     pub async fn shelf(&self, name: &str, place: &str, quantity: i64, price: i64) {
-        let product = Product { sku: sku(name), name: Line::parse(format!("The {name}")).unwrap(), price: eur(price), weight_g: None };
+        let product =
+            Product { sku: sku(name), name: Line::parse(format!("The {name}")).unwrap(), price: eur(price), weight_g: None };
         self.store.put_product(&product, now()).await.unwrap();
         if quantity > 0 {
             let receipt = Movement {
@@ -162,11 +163,7 @@ impl World {
             order_id: row.id.clone(),
             placed_at: row.placed_at,
             currency: row.currency,
-            lines: row
-                .lines
-                .iter()
-                .map(|l| OrderLine { sku: l.sku.clone(), quantity: l.quantity, total: l.total })
-                .collect(),
+            lines: row.lines.iter().map(|l| OrderLine { sku: l.sku.clone(), quantity: l.quantity, total: l.total }).collect(),
             total: row.totals.total,
             method: row.payment_method.clone(),
             deadlines: self.deadlines,

@@ -143,7 +143,7 @@ pub(crate) fn segment(text: &str) -> String {
 
 /// Now, by this machine's clock.
 pub(crate) fn now() -> Instant {
-    Instant::from(SystemTime::now())
+    oms_domain::instant(SystemTime::now())
 }
 
 /// One call, before it is sent.

@@ -102,7 +102,7 @@ pub(crate) fn clock() -> Arc<dyn Fn() -> Instant + Send + Sync> {
 
 /// Now, by this machine's clock.
 pub(crate) fn now() -> Instant {
-    Instant::from(SystemTime::now())
+    oms_domain::instant(SystemTime::now())
 }
 
 /// The search attributes that the namespace must have.

@@ -10,14 +10,13 @@ pub mod orders;
 pub mod payments;
 pub mod shipping;
 
-use chrono::SubsecRound;
 use oms_domain::Instant;
 use std::sync::Arc;
 
 /// Where activities get the time from, so that tests can set it.
 pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
 
-/// The clock of this machine, cut to microseconds: what both databases keep, so that a written instant reads back equal.
+/// The clock of this machine.
 pub fn system_clock() -> Clock {
-    Arc::new(|| Instant::from(std::time::SystemTime::now()).trunc_subsecs(6))
+    Arc::new(|| oms_domain::instant(std::time::SystemTime::now()))
 }

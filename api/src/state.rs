@@ -56,7 +56,7 @@ impl AppState {
 
     /// Now, with the microseconds that both databases keep.
     pub(crate) fn now(&self) -> Instant {
-        chrono::SubsecRound::trunc_subsecs(Instant::from(SystemTime::now()), 6)
+        oms_domain::instant(SystemTime::now())
     }
 
     /// The order's row. Errors: 404.

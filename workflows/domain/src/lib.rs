@@ -17,3 +17,8 @@ pub mod stock;
 
 /// An instant. Always UTC; a customer's time zone exists only in message templates.
 pub type Instant = chrono::DateTime<chrono::Utc>;
+
+/// A system time as an [`Instant`], cut to microseconds: what both databases keep, so that a written instant reads back equal.
+pub fn instant(time: std::time::SystemTime) -> Instant {
+    chrono::SubsecRound::trunc_subsecs(Instant::from(time), 6)
+}

@@ -1,7 +1,7 @@
 //! Where the order's parts meet the platform: every wait, timer and activity of an order goes through here, on tokens of its own,
 //! because the run's root token belongs to whoever presses "cancel" in the Temporal UI and must refuse nothing.
 
-use chrono::{SubsecRound, TimeDelta};
+use chrono::TimeDelta;
 use oms_contract::names::Queue;
 use oms_contract::start::{OrderStart, Patience};
 use oms_domain::Instant;
@@ -21,9 +21,9 @@ use super::{Order, Stop};
 use crate::policy;
 use crate::saga::{Step, Undo};
 
-/// The workflow's time, cut to microseconds as databases keep it; `fallback` only before the first task, when there is none.
+/// The workflow's time; `fallback` only before the first task, when there is none.
 pub(super) fn time(workflow_time: Option<SystemTime>, fallback: Instant) -> Instant {
-    workflow_time.map_or(fallback, Instant::from).trunc_subsecs(6)
+    workflow_time.map_or(fallback, oms_domain::instant)
 }
 
 /// `at` plus a span, saturating.

@@ -65,7 +65,7 @@ pub struct Order {
 impl Order {
     #[init]
     fn new(ctx: &WorkflowContextView, start: OrderStart) -> Self {
-        let began = ctx.start_time().map_or(start.placed_at, Instant::from);
+        let began = ctx.start_time().map_or(start.placed_at, oms_domain::instant);
         let placed = Fact::new("placed", FactKind::OrderPlaced, start.placed_at).by("api").moving(start.total);
         Self {
             life: Life::placed(start.currency),

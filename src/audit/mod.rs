@@ -97,7 +97,7 @@ pub(crate) fn check(sources: &Sources) -> Vec<Finding> {
         stock_rules::shelf(row, &mut findings);
     }
     for order in &sources.orders {
-        order_rules::order(order, sources.now, &mut findings);
+        order_rules::order(order, sources, &mut findings);
     }
     order_rules::runs(sources, &mut findings);
     money_rules::money(sources, &mut findings);

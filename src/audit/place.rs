@@ -42,8 +42,8 @@ impl Place {
         let store = Store::connect(&settings.database_url()).await?;
         store.check_schema().await?;
         let sandbox = wiring::open_sandbox(settings).await?;
-        let desk =
-            Desk { store, client, sandbox, data_dir: settings.data_dir.clone(), mail_in_folder: settings.smtp_url.is_none() };
+        let (data_dir, mail_in_folder) = (settings.data_dir.clone(), settings.smtp_url.is_none());
+        let desk = Desk { store, client, sandbox, data_dir, mail_in_folder, stopped: false };
         Ok(Self { desk, started: None })
     }
 
@@ -55,7 +55,7 @@ impl Place {
         let progress = Arc::new(|line: &str| eprintln!("{line}"));
         let options = StackOptions { api: false, roles: Vec::new(), relay: false, progress };
         let stack = Stack::start(settings, options).await?;
-        Ok(Self { desk: Desk::of(&stack, mail_in_folder), started: Some(stack) })
+        Ok(Self { desk: Desk::of(&stack, mail_in_folder, true), started: Some(stack) })
     }
 
     /// The opened sources.

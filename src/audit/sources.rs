@@ -58,6 +58,8 @@ pub(crate) struct Written {
 pub(crate) struct Sources {
     /// When the reading was done.
     pub(crate) now: Instant,
+    /// Whether nothing works on the books.
+    pub(crate) stopped: bool,
     /// SQL: every shelf.
     pub(crate) stock: Vec<StockAudit>,
     /// SQL: every order.
@@ -85,12 +87,15 @@ pub(crate) struct Desk {
     pub(crate) data_dir: PathBuf,
     /// Whether mail goes to the folder.
     pub(crate) mail_in_folder: bool,
+    /// Whether nothing works on the books: what was on its way when the stack stopped is still on its way.
+    pub(crate) stopped: bool,
 }
 
 impl Desk {
-    /// The sources of a running stack.
-    pub(crate) fn of(stack: &Stack, mail_in_folder: bool) -> Self {
+    /// The sources of a stack, running or stopped.
+    pub(crate) fn of(stack: &Stack, mail_in_folder: bool, stopped: bool) -> Self {
         Self {
+            stopped,
             store: stack.store.clone(),
             client: stack.client.clone(),
             sandbox: stack.sandbox.clone(),
@@ -113,7 +118,9 @@ impl Desk {
             mail: if self.mail_in_folder { Some(ids(&self.data_dir.join("mail"), "eml")?) } else { None },
             sms: Some(ids(&self.data_dir.join("sms"), "json")?),
         };
-        Ok(Sources { now: now(), stock, orders, payments, bookings, runs, written })
+        // on a stopped directory time stood still when the stack did
+        let last = orders.iter().map(|o| o.row.updated_at).max().filter(|_| self.stopped);
+        Ok(Sources { now: last.unwrap_or_else(now), stopped: self.stopped, stock, orders, payments, bookings, runs, written })
     }
 
     async fn rows(&self) -> Result<Vec<OrderAudit>, oms_store::StoreError> {

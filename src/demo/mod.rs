@@ -71,7 +71,7 @@ pub(crate) async fn run(args: DemoArgs, mut settings: Settings) -> anyhow::Resul
         () = stop.cancelled() => return Ok(ExitCode::from(INTERRUPTED)),
     };
     greet(&stack, &args, started);
-    let desk = Desk::of(&stack, mail_in_folder);
+    let desk = Desk::of(&stack, mail_in_folder, false);
     let warehouse = CancellationToken::new();
     let simulation = tokio::spawn(simulate::run_paced(stack.base_url.clone(), STEP, warehouse.clone()));
     let show = Show { args: &args, base_url: stack.base_url.clone(), ui_url: stack.ui_url.clone(), desk: &desk };

@@ -7,6 +7,7 @@ use oms_contract::names::Queue;
 use crate::admin::{OrderArgs, ShipmentArgs, StockArgs};
 use crate::audit::AuditArgs;
 use crate::demo::DemoArgs;
+use crate::telemetry::Voice;
 
 /// Order fulfilment on durable Temporal workflows.
 #[derive(Debug, Parser)]
@@ -76,9 +77,13 @@ pub(crate) enum ConfigView {
 }
 
 impl Command {
-    /// Whether the command shows its progress on the terminal by itself.
-    pub(crate) fn is_live(&self) -> bool {
-        matches!(self, Self::Up { .. } | Self::Demo(_))
+    /// How much the command says of itself beside the log.
+    pub(crate) fn voice(&self) -> Voice {
+        match self {
+            Self::Demo(_) => Voice::Story,
+            Self::Up { .. } => Voice::Progress,
+            _ => Voice::Log,
+        }
     }
 }
 

@@ -53,7 +53,7 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
         return Err(Blocked("the TLS provider is installed already".to_owned()).into());
     }
     let settings = Settings::load()?;
-    telemetry::install(&settings.log, cli.command.is_live());
+    telemetry::install(&settings.log, cli.command.voice());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(run(cli, settings));
     runtime.shutdown_timeout(LEFTOVER_MAX);

@@ -9,10 +9,25 @@ use crate::settings::LogSection;
 /// What a person at a terminal sees of the log while a live display runs beside it.
 const QUIET: &str = "error";
 
-/// Installs the subscriber for the rest of the process. `live` says that the command shows its progress by itself: then a
-/// terminal gets errors only, unless somebody has chosen a filter.
-pub(crate) fn install(log: &LogSection, live: bool) {
-    let quiet = live && log.filter_is_default && std::io::stderr().is_terminal();
+/// How much a command says of itself beside the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Voice {
+    /// Nothing: the log is all there is.
+    Log,
+    /// Its progress: a terminal gets errors only, a file the whole log.
+    Progress,
+    /// The whole story, line by line: the log would bury it anywhere.
+    Story,
+}
+
+/// Installs the subscriber for the rest of the process. A filter that somebody has chosen always holds.
+pub(crate) fn install(log: &LogSection, voice: Voice) {
+    let quiet = log.filter_is_default
+        && match voice {
+            Voice::Log => false,
+            Voice::Progress => std::io::stderr().is_terminal(),
+            Voice::Story => true,
+        };
     let filter = EnvFilter::new(if quiet { QUIET } else { log.filter.as_str() });
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let installed = if log.json {

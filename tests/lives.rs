@@ -327,9 +327,7 @@ async fn a_customer_who_authenticates_gets_the_order() {
             Some(world.order(id).await).filter(|o| o.life.payment.status == PaymentStatus::RequiresAction)
         })
         .await;
-        let payment = world.sandbox.payments.payments(Some(id)).await.unwrap().remove(0);
-        world.sandbox.payments.authenticate(&payment.payment_id, outcome, now()).await.unwrap();
-        world.run(id).signal(mark::PaymentNewsSignal, Default::default(), Default::default()).await.unwrap();
+        authenticate(&world, id, outcome).await;
     }
     let confirmed = world.reaches(&good, Status::Confirmed).await;
     assert!(confirmed.life.attention.is_empty());
@@ -410,24 +408,42 @@ async fn an_outage_parks_orders_and_fails_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_promise_that_runs_out_is_asked_for_anew_or_the_order_is_refused() {
     let mut world = World::new().await;
-    world.deadlines.reservation = Duration::from_millis(500);
+    world.deadlines.reservation = Duration::from_secs(2);
     world.shelf("mug", "berlin", 1, 1999).await;
-    // the gateway takes three seconds, the promise half a second
-    let alone = world.place("alone", "pm_sandbox_slow", &[("mug", 1)]).await;
-    let order = world.reaches(&alone, Status::Confirmed).await;
+    // the customer takes longer to authenticate than the stock is promised
+    let alone = world.place("alone", "pm_card_authenticationRequired", &[("mug", 1)]).await;
+    promise_runs_out(&world, &alone).await;
+    authenticate(&world, &alone, Authentication::Succeed).await;
+    world.reaches(&alone, Status::Confirmed).await;
     assert!(timeline(&world, &alone).await.contains(&"stock.lapsed".to_owned()));
-    world.cancel(&order.id).await.unwrap();
+    world.cancel(&alone).await.unwrap();
     world.reaches(&alone, Status::Cancelled).await;
 
-    let slow = world.place("slow", "pm_sandbox_slow", &[("mug", 1)]).await;
-    until("its promise has run out", PATIENT, || async { (stock(&world, "mug").await.2 == 1).then_some(()) }).await;
+    let late = world.place("late", "pm_card_authenticationRequired", &[("mug", 1)]).await;
+    promise_runs_out(&world, &late).await;
     let quick = world.place("quick", "pm_card_visa", &[("mug", 1)]).await;
     world.reaches(&quick, Status::Confirmed).await;
-    let order = world.reaches(&slow, Status::Rejected).await;
+    authenticate(&world, &late, Authentication::Succeed).await;
+    let order = world.reaches(&late, Status::Rejected).await;
     assert_eq!(order.life.reason, Some(Reason::OutOfStock));
     assert!(order.life.payment.authorized.is_zero());
     books::balanced(&world).await;
     world.end().await;
+}
+
+/// Waits until the order waits for its customer and its stock is sellable again.
+async fn promise_runs_out(world: &World, id: &oms_domain::ids::OrderId) {
+    until("the customer must authenticate", PATIENT, || async {
+        Some(world.order(id).await).filter(|o| o.life.payment.status == PaymentStatus::RequiresAction)
+    })
+    .await;
+    until("the promise has run out", PATIENT, || async { (stock(world, "mug").await.2 == 1).then_some(()) }).await;
+}
+
+async fn authenticate(world: &World, id: &oms_domain::ids::OrderId, outcome: Authentication) {
+    let payment = world.sandbox.payments.payments(Some(id)).await.unwrap().remove(0);
+    world.sandbox.payments.authenticate(&payment.payment_id, outcome, now()).await.unwrap();
+    world.run(id).signal(mark::PaymentNewsSignal, Default::default(), Default::default()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

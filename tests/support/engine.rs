@@ -1,11 +1,11 @@
 //! One Temporal dev server for the whole test run, in memory, on a free port. A watcher ends it when this process is gone, however
 //! it went.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use oms_contract::search;
 use oms_temporal::bootstrap::{AttributeType, DEFAULT_RETENTION, bootstrap};
@@ -16,8 +16,14 @@ static ADDRESS: OnceLock<String> = OnceLock::new();
 /// Children that end by their own watch when this process is gone.
 static TETHERED: Mutex<Vec<Child>> = Mutex::new(Vec::new());
 
+/// A port below those that the system gives to anybody who asks for one, so that nobody takes it before its server does.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    loop {
+        let port = rand::random_range(10_000..32_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Where tools are cached between runs.
@@ -40,12 +46,21 @@ pub fn tethered(command: &str) {
 pub fn address() -> &'static str {
     ADDRESS.get_or_init(|| {
         let cli = oms_temporal::cli::find(&oms_temporal::cli::TEMPORAL_CLI, &tools(), &|line| eprintln!("{line}")).unwrap();
-        let (port, ui) = (free_port(), free_port());
-        tethered(&format!(
-            "'{}' server start-dev --headless --ip 127.0.0.1 --port {port} --ui-port {ui} --log-level never",
-            cli.path.display()
-        ));
-        format!("127.0.0.1:{port}")
+        for _ in 0..3 {
+            let (port, ui) = (free_port(), free_port());
+            tethered(&format!(
+                "'{}' server start-dev --headless --ip 127.0.0.1 --port {port} --ui-port {ui} --log-level never",
+                cli.path.display()
+            ));
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_secs(30) {
+                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                    return format!("127.0.0.1:{port}");
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+        panic!("the Temporal dev server did not start");
     })
 }
 

@@ -104,7 +104,7 @@ impl Http {
         assert!(self.put(&format!("/v1/catalogue/{sku}"), &product).await.status < 300);
         let receipt = json!({"sku": sku, "location": location, "quantity": quantity, "reason": "delivery"});
         if quantity > 0 {
-            self.post("/v1/inventory/receipts", &receipt).await.is(200);
+            self.post("/v1/inventory/receipts", &receipt).await.is(201);
         }
     }
 

@@ -1,7 +1,13 @@
 //! What tests share: a Temporal server for the whole run, a world per test, and waiting until something is true.
 
+pub mod bench;
 pub mod books;
 pub mod engine;
+pub mod http;
+pub mod postgres;
+pub mod roles;
+pub mod shop;
+pub mod stack;
 pub mod world;
 
 use std::time::{Duration, Instant};

@@ -69,9 +69,17 @@ impl Process {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Waits for a line that begins with nothing in particular and contains `text`; answers what follows it on the line.
+    /// Waits until it says `text`; answers the rest of that line.
     pub async fn says(&mut self, text: &str) -> String {
-        loop_until(text, self).await
+        until(&format!("{} says `{text}`", self.log.display()), COMES_UP, || {
+            let (said, ended) = (self.said(), self.child.try_wait().unwrap());
+            let found = said.lines().find_map(|line| line.split_once(text)).map(|(_, rest)| rest.to_owned());
+            async move {
+                assert!(found.is_some() || ended.is_none(), "it ended ({ended:?}) and said:\n{said}");
+                found
+            }
+        })
+        .await
     }
 
     /// SIGKILL; returns when it is gone.
@@ -86,19 +94,6 @@ impl Process {
         keep('-', self.child.id());
         let _ = self.child.wait();
     }
-}
-
-async fn loop_until(text: &str, process: &mut Process) -> String {
-    until(&format!("{} says `{text}`", process.log.display()), COMES_UP, || {
-        let said = process.said();
-        let ended = process.child.try_wait().unwrap();
-        let found = said.lines().find_map(|line| line.split_once(text)).map(|(_, rest)| rest.to_owned());
-        async move {
-            assert!(found.is_some() || ended.is_none(), "it ended ({ended:?}) and said:\n{said}");
-            found
-        }
-    })
-    .await
 }
 
 impl Drop for Process {

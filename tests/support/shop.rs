@@ -82,7 +82,13 @@ impl Shop {
     }
 
     /// One attempt. Errors: nobody answered.
-    pub async fn ask(&self, method: Method, path: &str, body: Option<&Value>, key: Option<&str>) -> reqwest::Result<(StatusCode, Value)> {
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        key: Option<&str>,
+    ) -> reqwest::Result<(StatusCode, Value)> {
         let api = &self.apis[self.turn.fetch_add(1, Ordering::Relaxed) % self.apis.len()];
         let mut request = self.http.request(method, format!("{api}{path}"));
         if let Some(body) = body {
@@ -103,7 +109,9 @@ impl Shop {
         loop {
             let answer = self.ask(method.clone(), path, body, key).await;
             match answer {
-                Ok((status, value)) if status.as_u16() < 500 && status != StatusCode::TOO_MANY_REQUESTS => return (status, value),
+                Ok((status, value)) if status.as_u16() < 500 && status != StatusCode::TOO_MANY_REQUESTS => {
+                    return (status, value);
+                }
                 other => assert!(began.elapsed() < LIFE_MAX, "{method} {path}: still {other:?}"),
             }
             tokio::time::sleep(LOOK_EVERY).await;
@@ -180,10 +188,13 @@ impl Shop {
 
     /// Lives a placed order's life to its end and checks that end.
     pub async fn live(&self, id: &str, fate: Fate) {
-        let cancel = || self.did(Method::POST, leak(format!("/v1/orders/{id}/cancel")), json!({"reason": "changed my mind"}), None);
+        let path = format!("/v1/orders/{id}/cancel");
+        let cancel = || self.did(Method::POST, &path, json!({"reason": "changed my mind"}), None);
         match fate {
             Fate::Declined | Fate::SoldOut => {}
-            Fate::CancelledAtOnce => drop(cancel().await),
+            Fate::CancelledAtOnce => {
+                cancel().await;
+            }
             Fate::CancelledLate => {
                 self.confirmed(id, 1).await;
                 cancel().await;

@@ -8,8 +8,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use oms_temporal::connect::{ConnectSettings, connect_within};
 use oms_temporal::server::ServerRecord;
 use tempfile::TempDir;
+use temporalio_client::Client;
 use tokio::sync::OnceCell;
 
 use super::http::Http;
@@ -41,7 +43,7 @@ pub fn port() -> u16 {
 }
 
 /// Where the Temporal CLI is: found or fetched once, then given to every child.
-fn cli() -> &'static Path {
+pub fn cli() -> &'static Path {
     static CLI: OnceLock<PathBuf> = OnceLock::new();
     CLI.get_or_init(|| {
         oms_temporal::cli::find(&oms_temporal::cli::TEMPORAL_CLI, &engine::tools(), &|line| eprintln!("{line}")).unwrap().path
@@ -79,12 +81,19 @@ pub struct Home {
 }
 
 impl Home {
+    #[expect(clippy::zombie_processes, reason = "the watcher outlives us: it ends what we leave behind")]
     pub fn new() -> Self {
         let home = Self { dir: tempfile::tempdir().unwrap(), api: port(), temporal: port(), ui: port(), env: Vec::new() };
         fs::create_dir(home.dir.path().join("pids")).unwrap();
-        let mut watch = Command::new("sh");
-        watch.arg("-c").arg(WATCH).env("TESTS", std::process::id().to_string()).env("HOME_DIR", home.dir.path());
-        watch.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        Command::new("sh")
+            .args(["-c", WATCH])
+            .env("TESTS", std::process::id().to_string())
+            .env("HOME_DIR", home.dir.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         home
     }
 
@@ -137,7 +146,7 @@ impl Home {
 
     async fn finish(&self, mut command: Command) -> Ended {
         let mut child = self.spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
-        let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let read = |mut from: Box<dyn std::io::Read + Send>| {
             tokio::task::spawn_blocking(move || {
                 let mut text = String::new();
@@ -145,14 +154,19 @@ impl Home {
                 text
             })
         };
-        let _ = (&mut out, &mut err);
         let (out, err) = (read(Box::new(out)), read(Box::new(err)));
         let code = self.ended(&mut child, LONG * 2).await;
         Ended { code, out: out.await.unwrap(), err: err.await.unwrap() }
     }
 
+    /// Starts a command that goes on beside us and writes to a log of its own.
+    pub fn start(&self, args: &[&str], env: &[(&str, &str)]) -> Child {
+        let log = File::create(self.path().join(format!("{}.log", args[0]))).unwrap();
+        self.spawn(self.command(args).envs(env.iter().copied()).stdout(log.try_clone().unwrap()).stderr(log))
+    }
+
     /// Starts a command that the watcher knows of.
-    pub fn spawn(&self, command: &mut Command) -> Child {
+    fn spawn(&self, command: &mut Command) -> Child {
         let child = command.spawn().unwrap();
         File::create(self.note(&child)).unwrap();
         child
@@ -240,8 +254,11 @@ impl Stack {
         Http::new(self.home.api)
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.as_ref().unwrap().id()
+    /// A client of its dev server.
+    pub async fn client(&self) -> Client {
+        let address = format!("http://127.0.0.1:{}", self.home.temporal);
+        let settings = ConnectSettings { address, namespace: "oms".to_owned(), ..Default::default() };
+        connect_within(&settings, LONG).await.unwrap()
     }
 
     /// SIGKILL, for our process alone: the dev server lives on.

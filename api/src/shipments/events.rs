@@ -131,6 +131,10 @@ async fn tell(state: &AppState, scan: &Scan, update_id: String) -> Result<ScanRe
             let order = state.order(order_id.as_str()).await?;
             if order.life.status.is_terminal() { afterwards(state, order, scan).await } else { Err(EngineError::NoRun.into()) }
         }
+        // the row lists the shipment, so the run was reset and has not come as far again
+        Err(EngineError::Refused(refusal)) if refusal.code == RefusalCode::NotFound => {
+            Err(Problem::unavailable("the order is being replayed; report again in a moment"))
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -1,6 +1,8 @@
 //! The order engine as HTTP handlers see it: typed calls, each bounded, so that an engine that is dead *or silent* becomes an error
 //! about a second later and never a hanging request.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -22,7 +24,7 @@ use temporalio_common::UpdateDefinition;
 use temporalio_common::protos::temporal::api::failure::v1::Failure;
 use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeNamespaceRequest;
 use temporalio_common::search_attributes::SearchAttributes;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::{sleep, timeout};
 use tonic::{Code, Request, Status as RpcStatus};
 
@@ -91,10 +93,18 @@ pub struct Labels {
     pub channel: Option<String>,
 }
 
+/// Commands that may be under way on one order at once. The engine takes ten per run and beyond that refuses, and the SDK's worker
+/// stumbles over bursts of them; those who wait here lose nothing, because a run judges commands one after the other anyway.
+const COMMANDS_PER_ORDER: usize = 2;
+
+/// Stripes over which orders are spread; two orders that share one only wait for each other.
+const STRIPES: usize = 256;
+
 /// The engine. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
     client: watch::Receiver<Option<Client>>,
+    turns: Arc<[Semaphore]>,
 }
 
 impl Engine {
@@ -120,12 +130,21 @@ impl Engine {
                 () = found.closed() => {}
             }
         });
-        Self { client }
+        Self { client, turns: turns() }
     }
 
     /// An engine behind a client that is connected. The client mends its own connection later.
     pub fn connected(client: Client) -> Self {
-        Self { client: watch::channel(Some(client)).1 }
+        Self { client: watch::channel(Some(client)).1, turns: turns() }
+    }
+
+    /// The turn of a command on an order; waits for those before it. Errors: [`EngineError::Unavailable`] when they take too long.
+    async fn turn(&self, order: &OrderId) -> Result<SemaphorePermit<'_>, EngineError> {
+        let mut hasher = DefaultHasher::new();
+        order.as_str().hash(&mut hasher);
+        let stripe = usize::try_from(hasher.finish() % STRIPES as u64).unwrap_or_default();
+        let turn = timeout(PATIENCE_MAX, self.turns[stripe].acquire()).await;
+        turn.map_err(|_| EngineError::unavailable("too many commands on one order"))?.map_err(EngineError::unavailable)
     }
 
     /// The client; while there is none, as soon as there is one within the limit.
@@ -178,6 +197,7 @@ impl Engine {
         U::Input: Send,
         U::Output: 'static,
     {
+        let _turn = self.turn(order).await?;
         let client = self.client().await?;
         let handle = client.get_workflow_handle::<Order>(order_workflow(order));
         let options = WorkflowExecuteUpdateOptions::builder().update_id(update_id).rpc_options(rpc(PATIENCE_MAX)).build();
@@ -202,6 +222,10 @@ impl Engine {
     pub async fn health(&self) -> Result<(), EngineError> {
         bounded(CALL_MAX, async { namespace_answers(&self.client().await?).await }).await
     }
+}
+
+fn turns() -> Arc<[Semaphore]> {
+    (0..STRIPES).map(|_| Semaphore::new(COMMANDS_PER_ORDER)).collect()
 }
 
 async fn bounded<T>(limit: Duration, call: impl Future<Output = Result<T, EngineError>>) -> Result<T, EngineError> {

@@ -136,6 +136,12 @@ pub(crate) async fn order_locked(connection: &mut Conn, id: &OrderId) -> Result<
 }
 
 pub(crate) async fn orders(pools: &Pools, filter: &OrderFilter, after: Option<&Cursor>, limit: u32) -> Result<Vec<StoredOrder>> {
+    let rows = listing(filter, after, limit).build_query_as::<OrderRow>().fetch_all(&pools.read).await?;
+    rows.into_iter().map(OrderRow::read).collect()
+}
+
+/// The one query of a list.
+pub(crate) fn listing(filter: &OrderFilter, after: Option<&Cursor>, limit: u32) -> QueryBuilder<Db> {
     let mut query = QueryBuilder::<Db>::new(concat!("SELECT ", order_columns!(), " FROM "));
     // an article's orders are walked on the index of its own table, all others on one of the orders
     let (placed_at, id) = match &filter.sku {
@@ -160,8 +166,7 @@ pub(crate) async fn orders(pools: &Pools, filter: &OrderFilter, after: Option<&C
         query.push(format_args!(" AND {placed_at} < ")).push_bind(cut(at));
     }
     query.push(format_args!(" ORDER BY {placed_at} DESC, {id} DESC LIMIT ")).push_bind(i64::from(limit));
-    let rows = query.build_query_as::<OrderRow>().fetch_all(&pools.read).await?;
-    rows.into_iter().map(OrderRow::read).collect()
+    query
 }
 
 /// Only the conditions that are asked for, so that each question runs on its own index.

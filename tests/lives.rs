@@ -498,6 +498,7 @@ async fn a_database_that_is_locked_for_seconds_parks_orders() {
     let url = format!("sqlite:{}", world.dir.path().join("oms.db").display());
     let mut thief = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
     sqlx::query("BEGIN EXCLUSIVE").execute(&mut thief).await.unwrap();
+    // the outage itself: longer than the database waits for a lock and than a record tries on its own worker
     tokio::time::sleep(Duration::from_secs(12)).await;
     sqlx::query("ROLLBACK").execute(&mut thief).await.unwrap();
     booked(&world, &id).await;

@@ -6,7 +6,7 @@ use oms_contract::definitions::{Inventory, Orders};
 use oms_contract::names::Queue;
 use oms_contract::start::AftermathStart;
 use oms_domain::event::{Fact, FactKind};
-use oms_domain::life::Attention;
+use oms_domain::life::{Attention, DEPARTED_AFTER_CANCEL};
 use oms_domain::shipment::{ScanResult, ShipmentStatus};
 use temporalio_workflow::{
     ActivityExecutionError, WorkflowCancellationToken, WorkflowContext, WorkflowContextView, WorkflowResult, workflow,
@@ -69,9 +69,9 @@ impl Aftermath {
             facts: vec![
                 fact(format!("shipment/{shipment}/{}", scan.kind.as_str()), kind).by("api"),
                 fact(format!("departed/{shipment}"), FactKind::StockDeparted),
-                fact(format!("attention/departed_after_cancel/{shipment}"), FactKind::AttentionRaised).because(detail),
+                fact(format!("attention/{DEPARTED_AFTER_CANCEL}/{shipment}"), FactKind::AttentionRaised).because(detail),
             ],
-            attention: Some(Attention { code: "departed_after_cancel".to_owned(), detail: detail.to_owned(), since: at }),
+            attention: Some(Attention { code: DEPARTED_AFTER_CANCEL.to_owned(), detail: detail.to_owned(), since: at }),
             shipment: Some((shipment.clone(), ShipmentStatus::from(scan.kind))),
             scan: Some(HeardScan { scan: scan.clone(), result: ScanResult::Applied }),
         }

@@ -55,6 +55,11 @@ pub struct Hold {
     pub until: Option<Instant>,
 }
 
+/// The flag of a parcel that left although the cancel had won: it outlives the order's end.
+pub const DEPARTED_AFTER_CANCEL: &str = "departed_after_cancel";
+/// The flag of a parcel that the carrier cannot find: it outlives the order's end.
+pub const LOST: &str = "lost";
+
 /// Something about the order that needs a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attention {

@@ -5,7 +5,7 @@ use oms_contract::command::*;
 use oms_domain::Instant;
 use oms_domain::event::{Fact, FactKind};
 use oms_domain::ids::HoldId;
-use oms_domain::life::{CancelVerdict, Hold, Refusal, RefusalCode};
+use oms_domain::life::{CancelVerdict, DEPARTED_AFTER_CANCEL, Hold, LOST, Refusal, RefusalCode};
 use oms_domain::message::Topic;
 use oms_domain::order::Status;
 use oms_domain::shipment::{Scan, ScanResult, ScanType};
@@ -101,18 +101,18 @@ impl Order {
         fact.tell = topic.filter(|_| self.life.status != Status::Cancelling);
         self.journal.publish(fact);
         match scan.kind {
-            ScanType::Lost => self.raise("lost", "the carrier reports the parcel lost", now),
+            ScanType::Lost => self.raise(LOST, "the carrier reports the parcel lost", now),
             ScanType::ReturnedToSender => self.raise("returned_to_sender", "the parcel came back to the sender", now),
             ScanType::Delivered => {
                 // a lost parcel that arrives was not lost
-                for code in ["lost", "no_scan"] {
+                for code in [LOST, "no_scan"] {
                     self.life.clear(code);
                 }
             }
             _ => {}
         }
         if matches!(self.life.status, Status::Cancelling | Status::Cancelled) {
-            self.raise("departed_after_cancel", "a parcel left although the order was cancelled", now);
+            self.raise(DEPARTED_AFTER_CANCEL, "a parcel left although the order was cancelled", now);
         }
     }
 

@@ -5,6 +5,7 @@ use oms_contract::definitions::{Inventory, Payments, Shipping};
 use oms_contract::names::Queue;
 use oms_domain::event::{Fact, FactKind};
 use oms_domain::ids::ShipmentId;
+use oms_domain::life::{DEPARTED_AFTER_CANCEL, LOST};
 use oms_domain::money::Money;
 use oms_domain::order::Status;
 use oms_domain::payment::PaymentStatus;
@@ -60,7 +61,7 @@ pub(super) async fn unwind(desk: &Desk, stop: Stop) -> Status {
         for shipment in s.life.shipments.iter_mut().filter(|s| !s.status.departed()) {
             shipment.status = ShipmentStatus::Cancelled;
         }
-        s.life.attention.retain(|a| a.code == "departed_after_cancel" || a.code == "lost");
+        s.life.attention.retain(|a| a.code == DEPARTED_AFTER_CANCEL || a.code == LOST);
     });
     while follow_departures(desk).await {}
     if desk.read(|s| s.life.status == Status::Cancelling) { Status::Cancelled } else { Status::Rejected }

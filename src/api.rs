@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oms_api::{ApiSettings, AppState, Engine, install_metrics};
+use oms_api::{ApiSettings, AppState, Engine, ImportPace, install_metrics, run_imports};
 use oms_gateways::payment::PaymentGateway;
 use oms_gateways::sandbox::Sandbox;
 use oms_store::Store;
@@ -48,6 +48,9 @@ pub(crate) fn service(settings: &Settings, parts: Parts, listener: TcpListener) 
     let api = ApiSettings {
         price_rules: settings.pricing,
         deadlines: settings.deadlines,
+        strategy: settings.strategy,
+        risk: settings.risk,
+        policies: settings.policies,
         patience: settings.patience,
         ui_base: parts.temporal_ui,
         namespace: settings.temporal.namespace.clone(),
@@ -56,9 +59,16 @@ pub(crate) fn service(settings: &Settings, parts: Parts, listener: TcpListener) 
         search_attributes: true,
     };
     let extra = sandbox::router(parts.sandbox, herald, settings.smtp_url.is_none());
-    let router = oms_api::router(AppState::new(parts.store, engine, api, metrics), extra);
+    let state = AppState::new(parts.store, engine, api, metrics);
+    let router = oms_api::router(state.clone(), extra);
     Ok(Service::spawn(move |stop| async move {
-        oms_api::serve(listener, router, stop.cancelled_owned()).await?;
+        let imports = run_imports(state, ImportPace::default(), stop.clone().cancelled_owned());
+        let served = oms_api::serve(listener, router, stop.cancelled_owned());
+        let imports = async {
+            imports.await;
+            Ok(())
+        };
+        tokio::try_join!(imports, served)?;
         Ok(())
     }))
 }

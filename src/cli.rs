@@ -4,9 +4,10 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use oms_contract::names::Queue;
 
-use crate::admin::{OrderArgs, ShipmentArgs, StockArgs};
+use crate::admin::{OrderArgs, ReviewArgs, ShipmentArgs, StockArgs};
 use crate::audit::AuditArgs;
 use crate::demo::DemoArgs;
+use crate::mail::MailArgs;
 use crate::telemetry::Voice;
 
 /// Order fulfilment on durable Temporal workflows.
@@ -59,10 +60,14 @@ pub(crate) enum Command {
     Openapi,
     /// Place, show, list, watch and steer orders, over the API
     Order(OrderArgs),
+    /// What needs a person: list and resolve, over the API
+    Review(ReviewArgs),
     /// Catalogue and stock, over the API
     Stock(StockArgs),
     /// Shipments and their events, over the API
     Shipment(ShipmentArgs),
+    /// Messages to customers
+    Mail(MailArgs),
     /// Prove the books
     Audit(AuditArgs),
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 mod views;
 
-pub(crate) use views::{Order, Page, SandboxPayment, Shipment, Stock, TimelineEntry};
+pub(crate) use views::{Order, Page, SandboxPayment, Shipment, ShipmentLine, Stock, TimelineEntry};
 
 /// `Prefer: wait` answers after at most 30 s; this leaves room for it.
 const ANSWER_MAX: Duration = Duration::from_secs(40);

@@ -10,6 +10,7 @@ mod doctor;
 mod exit;
 mod http;
 mod lock;
+mod mail;
 mod migrate;
 mod openapi;
 mod relay;
@@ -74,8 +75,10 @@ async fn run(cli: Cli, settings: Settings) -> anyhow::Result<ExitCode> {
         Command::Config { view: ConfigView::Default } => print(config_show::default_file()),
         Command::Openapi => openapi::run(),
         Command::Order(args) => admin::order(args, target, cli.json).await,
+        Command::Review(args) => admin::review(args, target, cli.json).await,
         Command::Stock(args) => admin::stock(args, target, cli.json).await,
         Command::Shipment(args) => admin::shipment(args, target, cli.json).await,
+        Command::Mail(args) => mail::run(args, &settings),
         Command::Audit(args) => audit::run(AuditArgs { json: args.json || cli.json }, settings).await,
     }
 }

@@ -11,14 +11,22 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use oms_contract::start::{Deadlines, Patience};
+use oms_contract::start::{Deadlines, Patience, Policies};
 use oms_domain::customer::Email;
+use oms_domain::message::Locale;
 use oms_domain::pricing::PriceRules;
+use oms_domain::risk::RiskRules;
+use oms_domain::stock::Strategy;
+use oms_gateways::templates::TimeZone;
 use oms_temporal::connect::{ApiKey, ConnectSettings, TlsSettings};
 use oms_temporal::server::ServerRecord;
+use oms_workers::Alerts;
 
 use crate::http::ApiTarget;
-use read::{YES_OR_NO, bounded, deadlines, duration, filter, listen, name, patience, sender, temporal, url_of, yes_or_no};
+use read::{
+    YES_OR_NO, alerts, bounded, deadlines, duration, filter, listen, optional_duration, patience, policies, retention, risk,
+    shop, strategy, temporal, url_of, yes_or_no,
+};
 
 pub(crate) use layers::{DEFAULTS, Layers, variable_of};
 pub(crate) use redact::redacted;
@@ -101,10 +109,22 @@ pub(crate) struct Settings {
     pub(crate) authorization_lifetime: Duration,
     /// Retry pauses and attempt limits.
     pub(crate) patience: Patience,
+    /// What is decided when nobody does.
+    pub(crate) policies: Policies,
+    /// Which places give first.
+    pub(crate) strategy: Strategy,
+    /// Which orders a person looks at first.
+    pub(crate) risk: RiskRules,
+    /// How long a warehouse may take to acknowledge a shipment that was handed to it; `None`: nobody waits for that.
+    pub(crate) handoff_max: Option<Duration>,
+    /// What is removed by age.
+    pub(crate) retention: RetentionSection,
     /// Shipping fee and tax.
     pub(crate) pricing: PriceRules,
     /// The shop as customers read it.
     pub(crate) shop: ShopSection,
+    /// Whom to tell that a person is needed.
+    pub(crate) alerts: Alerts,
     /// The workers.
     pub(crate) workers: WorkersSection,
     /// What is logged, and how.
@@ -189,6 +209,29 @@ pub(crate) struct ShopSection {
     pub(crate) name: String,
     /// The address its mail comes from.
     pub(crate) sender: Email,
+    /// Where answers go, if not to the sender.
+    pub(crate) reply_to: Option<Email>,
+    /// Its logo: a URL, `data:` included.
+    pub(crate) logo: Option<String>,
+    /// The clock that dates in messages are shown in.
+    pub(crate) time_zone: TimeZone,
+    /// The language for customers who named none.
+    pub(crate) locale: Locale,
+    /// Templates that replace the built-in ones.
+    pub(crate) templates: Option<PathBuf>,
+    /// Where customers reach the API; `None` means its own address.
+    pub(crate) base_url: Option<String>,
+}
+
+/// What is removed by age; `None` keeps it for ever. Counted from an order's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RetentionSection {
+    /// Timelines of closed orders.
+    pub(crate) timeline: Option<Duration>,
+    /// Published events.
+    pub(crate) outbox: Option<Duration>,
+    /// Closed orders as a whole.
+    pub(crate) orders: Option<Duration>,
 }
 
 /// The workers.
@@ -233,7 +276,6 @@ impl Settings {
     }
 
     fn from_layers(layers: Layers) -> Result<Self, SettingsError> {
-        let text = |key: &str| layers.value(key, "a text of 1 to 200 characters", name);
         let number = |key: &str| layers.value(key, "a whole number from 1 to 100000", |t| bounded(t, 1, 100_000));
         Ok(Self {
             data_dir: layers.value("data_dir", "the path of a folder", |t| (!t.is_empty()).then(|| PathBuf::from(t)))?,
@@ -255,12 +297,18 @@ impl Settings {
             deadlines: deadlines(&layers)?,
             authorization_lifetime: duration(&layers, "deadlines.authorization")?,
             patience: patience(&layers)?,
+            policies: policies(&layers)?,
+            strategy: strategy(&layers)?,
+            risk: risk(&layers)?,
+            handoff_max: optional_duration(&layers, "warehouse.handoff_max")?,
+            retention: retention(&layers)?,
             pricing: PriceRules {
                 shipping_minor: layers
                     .value("pricing.shipping_minor", "minor units from 0 to 1000000000", |t| bounded(t, 0, 1_000_000_000))?,
                 tax_bps: layers.value("pricing.tax_bps", "basis points from 0 to 100000", |t| bounded(t, 0, 100_000))?,
             },
-            shop: ShopSection { name: text("shop.name")?, sender: layers.value("shop.sender", "a mail address", sender)? },
+            shop: shop(&layers)?,
+            alerts: alerts(&layers)?,
             workers: WorkersSection {
                 drain: duration(&layers, "workers.drain")?,
                 cached_workflows: layers

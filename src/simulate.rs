@@ -18,6 +18,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 const REPORTS_AT_ONCE: usize = 6;
 /// Orders whose parcels may still move.
 const MOVING: [&str; 3] = ["confirmed", "partially_shipped", "shipped"];
+/// The channel of orders whose parcels the simulation leaves to others.
+pub(crate) const LEFT_ALONE: &str = "demo-lost";
 /// Pages looked at per status and round; what is beyond comes when the first have left.
 const PAGES_MAX: usize = 10;
 
@@ -99,11 +101,13 @@ impl Floor {
         Ok(())
     }
 
-    /// The reports that are due: each parcel stays `step` at each place, and nothing moves under a hold.
+    /// The reports that are due: each parcel stays `step` at each place, and nothing moves under a hold or on a channel that is left
+    /// alone.
     fn due(&mut self, orders: &[Order], at: Instant) -> Vec<Report> {
         let mut seen = BTreeMap::new();
         let mut due = Vec::new();
-        for shipment in orders.iter().filter(|o| o.holds.is_empty()).flat_map(|o| &o.shipments) {
+        let ours = |o: &&Order| o.holds.is_empty() && o.channel.as_deref() != Some(LEFT_ALONE);
+        for shipment in orders.iter().filter(ours).flat_map(|o| &o.shipments) {
             let Some(kind) = next(&shipment.status) else { continue };
             let since = match self.since.get(&shipment.id) {
                 Some((status, since)) if *status == shipment.status => *since,
@@ -185,6 +189,8 @@ mod tests {
             assert!(floor.due(&[order(status, held)], Instant::now()).is_empty(), "{status}");
         }
         assert_eq!(floor.due(&[order("in_transit", false)], Instant::now())[0].kind, ScanType::Delivered);
+        let left_alone = Order { channel: Some(LEFT_ALONE.to_owned()), ..order("in_transit", false) };
+        assert!(floor.due(&[left_alone], Instant::now()).is_empty());
     }
 
     /// An API with one booked parcel; its first answer is an error, and it forgets to answer the first report.

@@ -113,12 +113,16 @@ impl Stack {
     /// # Errors
     /// One sentence with the remedy: a bad setting, a taken port or data directory, a server that does not answer. What had
     /// been started by then is stopped.
-    pub(crate) async fn start(settings: Settings, options: StackOptions) -> anyhow::Result<Self> {
+    pub(crate) async fn start(mut settings: Settings, options: StackOptions) -> anyhow::Result<Self> {
         if options.api {
             settings.api.check_listener()?;
         }
         let lock = DataLock::take(&settings.data_dir)?;
         let listener = if options.api { Some(listen(settings.api.listen).await?) } else { None };
+        if let Some(listener) = &listener {
+            // a port that the system picked is known from here on, so that links in messages lead to it
+            settings.api.listen = listener.local_addr()?;
+        }
         let (store, sandbox, (server, connect, client)) = tokio::try_join!(
             async { wiring::open_store(&settings).await.context("the database") },
             wiring::open_sandbox(&settings),

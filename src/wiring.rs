@@ -12,15 +12,16 @@ use oms_domain::Instant;
 use oms_gateways::mail::{MailFolder, Mailer, SmtpMailer};
 use oms_gateways::sandbox::Sandbox;
 use oms_gateways::sms::SmsFolder;
+use oms_gateways::templates::Templates;
 use oms_store::{Store, StoreError};
 use oms_temporal::bootstrap::{AttributeType, BootstrapError, DEFAULT_RETENTION, bootstrap};
 use oms_temporal::connect::{ConnectError, ConnectSettings, connect};
 use oms_temporal::worker::WorkerTuning;
-use oms_workers::{Gateways, Parts};
+use oms_workers::{Gateways, Parts, Reconciliation, Retention, SWEEP_EVERY, WATCH_EVERY};
 use temporalio_client::Client;
 
 use crate::exit::Blocked;
-use crate::settings::Settings;
+use crate::settings::{Settings, base_url};
 
 /// Pauses while something is awaited that may come: they double from the first to the last.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
@@ -77,7 +78,29 @@ fn gateways(settings: &Settings, sandbox: &Sandbox) -> anyhow::Result<Gateways> 
         carrier: Arc::new(sandbox.carrier.clone()),
         mailer,
         texter: Arc::new(SmsFolder::new(settings.data_dir.join("sms"), sandbox.faults.clone())),
-        shop: Shop { name: settings.shop.name.clone(), sender: settings.shop.sender.clone() },
+        shop: shop(settings)?,
+    })
+}
+
+/// The shop as its messages show it.
+///
+/// # Errors
+/// A template that does not compile: one sentence with file and line.
+pub(crate) fn shop(settings: &Settings) -> anyhow::Result<Shop> {
+    let section = &settings.shop;
+    let templates = match &section.templates {
+        Some(folder) => Templates::with_folder(folder),
+        None => Templates::built_in(),
+    };
+    Ok(Shop {
+        name: section.name.clone(),
+        sender: section.sender.clone(),
+        reply_to: section.reply_to.clone(),
+        logo: section.logo.clone(),
+        time_zone: section.time_zone,
+        locale: section.locale,
+        base_url: section.base_url.clone().unwrap_or_else(|| base_url(settings.api.listen)),
+        templates: Arc::new(templates.map_err(|e| Blocked(format!("{e} (OMS__SHOP__TEMPLATES)")))?),
     })
 }
 
@@ -92,7 +115,24 @@ pub(crate) fn parts(settings: &Settings, client: Client, store: Store, sandbox: 
         activity_slots: settings.workers.activities,
         ..WorkerTuning::default()
     };
-    Ok(Parts { client, store, gateways: gateways(settings, sandbox)?, clock: clock(), tuning })
+    Ok(Parts {
+        client,
+        store,
+        gateways: gateways(settings, sandbox)?,
+        clock: clock(),
+        tuning,
+        patience: settings.patience,
+        alerts: settings.alerts.clone(),
+        watch_every: WATCH_EVERY,
+        handoff_max: settings.handoff_max,
+        reconciliation: Reconciliation::default(),
+        retention: Retention {
+            timeline: settings.retention.timeline,
+            outbox: settings.retention.outbox,
+            orders: settings.retention.orders,
+        },
+        janitor_every: SWEEP_EVERY,
+    })
 }
 
 /// The clock of this machine.

@@ -35,7 +35,7 @@ async fn execute(path: &Path, statements: &str) -> u64 {
     done.rows_affected()
 }
 
-/// What the books hold: one order delivered, one cancelled after its courier was booked, one open. Each has an article of its own.
+/// What the books hold: one order delivered and refunded in part, one cancelled after its courier was booked, one open. Each has an article of its own.
 struct Books {
     delivered: String,
     cancelled: String,
@@ -56,6 +56,9 @@ async fn written(http: &Http) -> Books {
     http.cancel(&cancelled).await.is(200);
     http.reaches(&delivered, "completed").await;
     http.reaches(&cancelled, "cancelled").await;
+    let back = json!({"lines": [{"sku": "DELIVERED", "quantity": 1}], "reason": "broken"});
+    http.post(&format!("/v1/orders/{delivered}/refunds"), &back).await.is(201);
+    http.order_where(&delivered, "refunded in part", |order| order["totals"]["refunded"]["amount"].as_i64() > Some(0)).await;
     Books { delivered, cancelled, open }
 }
 
@@ -156,6 +159,35 @@ fn breaks(books: &Books) -> Vec<(&'static str, String, Hand)> {
                  SELECT 'pay_second', order_id, authorize_key || '-2', method, status, currency, requested, authorized, created_at \
                  FROM payments WHERE order_id = '{o}'"
             )),
+        ),
+        ("refunds_add_up", d.clone(), sql(format!("UPDATE orders SET refunded_minor = refunded_minor - 1 WHERE id = '{d}'"))),
+        ("refunds_add_up", d.clone(), party(format!("UPDATE payments SET refunded = refunded - 1 WHERE order_id = '{d}'"))),
+        (
+            "refund_has_run",
+            d.clone(),
+            sql(format!(
+                "UPDATE refunds SET settled_at = NULL, state = 'refused', updated_at = '{long_ago}' WHERE order_id = '{d}'"
+            )),
+        ),
+        (
+            "waiting_first",
+            sku("OPEN"),
+            sql(format!(
+                "INSERT INTO backorders (order_id, sku, revision, quantity, strategy, placed_at, queued_at) \
+                 VALUES ('{o}', 'OPEN', 1, 1, 'priority', '{long_ago}', '{long_ago}')"
+            )),
+        ),
+        (
+            "no_open_undo",
+            c.clone(),
+            sql(format!(
+                "UPDATE orders SET life = json_set(life, '$.waiting', json('[{{\"sku\":\"CANCELLED\",\"quantity\":1}}]')) WHERE id = '{c}'"
+            )),
+        ),
+        (
+            "failed_message_has_item",
+            d.clone(),
+            sql(format!("UPDATE messages SET state = 'failed' WHERE order_id = '{d}' AND topic = 'confirmed'")),
         ),
         ("bookings_agree", d.clone(), party(format!("UPDATE bookings SET status = 'cancelled' WHERE shipment_id = '{d}-1'"))),
         (

@@ -7,9 +7,11 @@ use std::fs;
 use std::path::Path;
 
 use oms_contract::activity::effect_key;
-use oms_contract::definitions::{Inventory, Notifications, Orders, Payments, Shipping};
+use oms_contract::definitions::{Inventory, Notifications, Orders, Payments, Reconciliation, Refunds, Returns, Shipping};
 use oms_contract::failure::FailureKind;
-use oms_contract::names::{Queue, aftermath_workflow, mailout_workflow, order_of_workflow, order_workflow};
+use oms_contract::names::{
+    Queue, aftermath_workflow, mailout_workflow, order_of_workflow, order_workflow, refund_workflow, return_workflow,
+};
 use oms_contract::search;
 use oms_contract::workflow as mark;
 use oms_domain::event::FactKind;
@@ -18,10 +20,17 @@ use oms_domain::life::{CancelVerdict, RefusalCode};
 use oms_domain::message::{Channel, Topic};
 use oms_domain::order::{Action, Reason, Status};
 use oms_domain::payment::PaymentStatus;
+use oms_domain::refund::{RefundId, RefundState};
+use oms_domain::returning::ReturnId;
+use oms_domain::review::Resolution;
 use oms_domain::shipment::{ScanResult, ScanType, ShipmentStatus};
+use oms_domain::shortage::{Decision, ShortagePolicy};
 use oms_workflows::aftermath::Aftermath;
 use oms_workflows::mailout::Mailout;
 use oms_workflows::order::Order;
+use oms_workflows::reconcile::Reconcile;
+use oms_workflows::refund::Refund;
+use oms_workflows::returning::Returning;
 use oms_workflows::saga::{Step, Undo};
 use temporalio_common::data_converters::RawValue;
 use temporalio_common::{
@@ -45,7 +54,9 @@ fn activities() -> Vec<String> {
     vec![
         name(Orders::record),
         name(Orders::append),
+        name(Orders::assess),
         name(Inventory::reserve),
+        name(Inventory::change),
         name(Inventory::release),
         name(Inventory::commit),
         name(Inventory::depart),
@@ -55,6 +66,17 @@ fn activities() -> Vec<String> {
         name(Shipping::book),
         name(Shipping::cancel),
         name(Notifications::send),
+        name(Refunds::request_refund),
+        name(Refunds::pay_back),
+        name(Refunds::close_refund),
+        name(Returns::record_return),
+        name(Returns::book_return),
+        name(Returns::cancel_return_booking),
+        name(Returns::restock),
+        name(Reconciliation::begin),
+        name(Reconciliation::compare),
+        name(Reconciliation::settle),
+        name(Reconciliation::finish),
     ]
 }
 
@@ -62,9 +84,31 @@ fn wire_names() -> String {
     let order = OrderId::from_key("default", "public", "a-key");
     let mut text = String::new();
     section(&mut text, "task queue", Queue::ALL.map(Queue::name));
-    section(&mut text, "workflow type", [mark::Order.name(), mark::Mailout.name(), mark::Aftermath.name()]);
+    section(
+        &mut text,
+        "workflow type",
+        [
+            mark::Order.name(),
+            mark::Mailout.name(),
+            mark::Aftermath.name(),
+            mark::Refund.name(),
+            mark::Return.name(),
+            mark::Reconcile.name(),
+        ],
+    );
     let aftermath = |number| aftermath_workflow(&ShipmentId::of(&order, number), "event");
-    section(&mut text, "workflow id", [order_workflow(&order), mailout_workflow("batch"), aftermath(1), aftermath(2)]);
+    section(
+        &mut text,
+        "workflow id",
+        [
+            order_workflow(&order),
+            mailout_workflow("batch"),
+            aftermath(1),
+            aftermath(2),
+            refund_workflow(&RefundId::from_key(order.as_str(), "a-key")),
+            return_workflow(&ReturnId::from_key(&order, "a-key")),
+        ],
+    );
     section(
         &mut text,
         "id",
@@ -85,6 +129,12 @@ fn wire_names() -> String {
             mark::PlaceHoldUpdate.name(),
             mark::ReleaseHoldUpdate.name(),
             mark::ShipmentEventUpdate.name(),
+            mark::ReviewUpdate.name(),
+            mark::ChangeAddressUpdate.name(),
+            mark::EditUpdate.name(),
+            mark::DecideUpdate.name(),
+            mark::ResolveUpdate.name(),
+            mark::RefundUpdate.name(),
         ],
     );
     section(
@@ -96,6 +146,25 @@ fn wire_names() -> String {
             mark::ReleaseHoldSignal.name(),
             mark::ShipmentEventSignal.name(),
             mark::PaymentNewsSignal.name(),
+            SignalDefinition::name(&mark::ReviewSignal),
+            mark::ChangeAddressSignal.name(),
+            mark::EditSignal.name(),
+            mark::DecideSignal.name(),
+            mark::ResolveSignal.name(),
+            mark::RefundSignal.name(),
+            mark::StockArrivedSignal.name(),
+            mark::NudgeSignal.name(),
+        ],
+    );
+    section(
+        &mut text,
+        "update beside",
+        [
+            format!("refund {}", mark::ResolveRefundUpdate.name()),
+            format!("return {}", mark::ApproveReturnUpdate.name()),
+            format!("return {}", mark::RejectReturnUpdate.name()),
+            format!("return {}", mark::ReceiveReturnUpdate.name()),
+            format!("return {}", mark::ResolveReturnUpdate.name()),
         ],
     );
     section(&mut text, "query", [mark::StatusQuery.name()]);
@@ -105,7 +174,11 @@ fn wire_names() -> String {
     section(&mut text, "saga undo", Undo::ALL.map(|undo| row(undo, Some(undo.activity()), undo.queue())));
     section(&mut text, "order status", Status::ALL.map(Status::as_str));
     section(&mut text, "order reason", Reason::ALL.map(Reason::as_str));
-    section(&mut text, "order action", [Action::Cancel, Action::PlaceHold, Action::ReleaseHold].map(Action::as_str));
+    section(&mut text, "order action", actions().map(Action::as_str));
+    section(&mut text, "shortage policy", policies().map(ShortagePolicy::as_str));
+    section(&mut text, "shortage decision", Decision::ALL.map(Decision::as_str));
+    section(&mut text, "resolution", Resolution::ALL.map(Resolution::as_str));
+    section(&mut text, "refund state", RefundState::ALL.map(RefundState::as_str));
     section(&mut text, "refusal", RefusalCode::ALL.map(RefusalCode::as_str));
     section(&mut text, "cancel result", [CancelVerdict::Cancelling, CancelVerdict::Cancelled].map(CancelVerdict::as_str));
     section(&mut text, "payment status", payment_statuses().map(PaymentStatus::as_str));
@@ -120,6 +193,15 @@ fn wire_names() -> String {
 
 fn row(step: impl Debug, activity: Option<&str>, queue: Queue) -> String {
     format!("{step:?}: {} on {}", activity.unwrap_or("nothing"), queue.name())
+}
+
+fn actions() -> [Action; 9] {
+    use Action::*;
+    [Cancel, PlaceHold, ReleaseHold, Review, ChangeAddress, Edit, Decide, Refund, Return]
+}
+
+fn policies() -> [ShortagePolicy; 3] {
+    [ShortagePolicy::Reject, ShortagePolicy::ShipAvailable, ShortagePolicy::Wait]
 }
 
 fn payment_statuses() -> [PaymentStatus; 9] {
@@ -238,10 +320,25 @@ fn the_contract_means_the_workflows_that_exist() {
     same_workflow(mark::Order, Order::run);
     same_workflow(mark::Mailout, Mailout::run);
     same_workflow(mark::Aftermath, Aftermath::run);
+    same_workflow(mark::Refund, Refund::run);
+    same_workflow(mark::Return, Returning::run);
+    same_workflow(mark::Reconcile, Reconcile::run);
     same_update(mark::CancelUpdate, Order::cancel);
     same_update(mark::PlaceHoldUpdate, Order::place_hold);
     same_update(mark::ReleaseHoldUpdate, Order::release_hold);
     same_update(mark::ShipmentEventUpdate, Order::shipment_event);
+    same_update(mark::ReviewUpdate, Order::decide_review);
+    same_update(mark::ChangeAddressUpdate, Order::change_address);
+    same_update(mark::EditUpdate, Order::edit_lines);
+    same_update(mark::DecideUpdate, Order::decide_wait);
+    same_update(mark::ResolveUpdate, Order::resolve_item);
+    same_update(mark::RefundUpdate, Order::request_refund);
+    same_signal(mark::ReviewSignal, Order::review_signal);
+    same_signal(mark::ChangeAddressSignal, Order::change_address_signal);
+    same_signal(mark::EditSignal, Order::edit_signal);
+    same_signal(mark::DecideSignal, Order::decide_signal);
+    same_signal(mark::ResolveSignal, Order::resolve_signal);
+    same_signal(mark::RefundSignal, Order::refund_signal);
     same_signal(mark::CancelSignal, Order::cancel_signal);
     same_signal(mark::PlaceHoldSignal, Order::place_hold_signal);
     same_signal(mark::ReleaseHoldSignal, Order::release_hold_signal);

@@ -1,19 +1,28 @@
-//! Recorded histories: what every release must be able to continue. One per fate; older shapes stay when a workflow changes.
+//! Recorded histories: what every release must be able to continue. One per fate and shape (`OrderStart.shape`; those of the first have
+//! no number); older shapes stay when a workflow changes.
 //!
 //! `OMS_RECORD_HISTORIES=1 cargo test --test it replay` records the fates anew into `temporal/histories`.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use oms_contract::command::{Decide, Edit, Resolve, Review};
+use oms_contract::start::{OrderLine, SHAPE};
+use oms_contract::workflow as mark;
 use oms_domain::ids::OrderId;
+use oms_domain::life::Why;
 use oms_domain::order::Status;
+use oms_domain::pricing::PriceRules;
+use oms_domain::review::{LOST, Resolution, ReviewDecision};
+use oms_domain::risk::RiskRules;
 use oms_domain::shipment::{ScanType, ShipmentStatus};
+use oms_domain::shortage::{Decision, OnShortage, ShortagePolicy};
 use oms_gateways::faults::{Fault, FaultMode, Party};
 use oms_temporal::replay::{download_history, replay};
 use oms_workflows::order::Order;
 
 use crate::support::until;
-use crate::support::world::{PATIENT, World};
+use crate::support::world::{PATIENT, World, now};
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("temporal/histories")
@@ -80,10 +89,86 @@ async fn fates(world: &mut World) -> Vec<(&'static str, OrderId)> {
         ("cancelled-while-booking-backs-off", recalled),
         ("held-released-delivered", held),
     ];
+    let fates: Vec<_> = fates.into_iter().chain(bends(world).await).collect();
     for (_, id) in &fates {
         world.ends(id).await;
     }
     fates
+}
+
+/// The bends: orders that waited, were reviewed, changed, lost.
+async fn bends(world: &mut World) -> Vec<(&'static str, OrderId)> {
+    let arrive = async |world: &World, id: &OrderId, number: u32| {
+        world.scan(id, number, ScanType::Shipped).await;
+        world.scan(id, number, ScanType::Delivered).await;
+    };
+    let why = || Why::parse("for the record").unwrap();
+    world.on_shortage = OnShortage { policy: ShortagePolicy::Wait, max: None };
+    let waited = world.place("waited", "pm_card_visa", &[("ghost", 2)]).await;
+    world.reaches(&waited, Status::Backordered).await;
+    world.receive("ghost", "berlin", 2).await;
+    booked(world, &waited).await;
+    arrive(world, &waited, 1).await;
+    world.on_shortage = OnShortage { policy: ShortagePolicy::ShipAvailable, max: Some(Duration::from_millis(300)) };
+    world.receive("ghost", "berlin", 1).await;
+    let dropped = world.place("dropped", "pm_card_visa", &[("ghost", 2)]).await;
+    until("the customer is asked", PATIENT, || async { world.order(&dropped).await.life.question }).await;
+    let decide = Decide { decision: Decision::ShipAvailable, round: None, actor: None };
+    world.run(&dropped).execute_update(mark::DecideUpdate, decide, Default::default()).await.unwrap();
+    booked(world, &dropped).await;
+    arrive(world, &dropped, 1).await;
+    world.on_shortage = OnShortage::default();
+
+    world.risk = RiskRules { amount_min: Some(1), ..RiskRules::default() };
+    let reviewed = world.place("reviewed", "pm_card_visa", &[("mug", 1)]).await;
+    world.reaches(&reviewed, Status::InReview).await;
+    let approve = Review { decision: ReviewDecision::Approve, reason: why(), actor: None };
+    world.run(&reviewed).execute_update(mark::ReviewUpdate, approve, Default::default()).await.unwrap();
+    booked(world, &reviewed).await;
+    arrive(world, &reviewed, 1).await;
+    world.risk = RiskRules::default();
+
+    let edited = world.place("edited", "pm_card_visa", &[("mug", 1)]).await;
+    let hold = world.hold(&edited, None).await;
+    world.reaches(&edited, Status::Confirmed).await;
+    let order = world.order(&edited).await;
+    let mut lines = order.lines.clone();
+    lines[0].quantity = 2;
+    lines[0].total = lines[0].unit_price.times(2).unwrap();
+    let totals = PriceRules { shipping_minor: 490, tax_bps: 1900 }.totals(&lines, order.currency).unwrap();
+    world.store.propose_edit("edit-recorded", &edited, &lines, &totals, now()).await.unwrap();
+    let lines = lines.iter().map(|l| OrderLine { sku: l.sku.clone(), quantity: l.quantity, total: l.total }).collect();
+    let edit = Edit { edit_id: "edit-recorded".into(), lines, totals, if_rev: None, reason: None, actor: None };
+    world.run(&edited).execute_update(mark::EditUpdate, edit, Default::default()).await.unwrap();
+    until("the edit is made", PATIENT, || async { (world.order(&edited).await.lines[0].quantity == 2).then_some(()) }).await;
+    world.release(&edited, &hold).await;
+    until("the new shipment has a courier", PATIENT, || async {
+        let life = world.order(&edited).await.life;
+        life.live_shipments().all(|s| s.status == ShipmentStatus::Booked).then_some(())
+    })
+    .await;
+    arrive(world, &edited, 2).await;
+
+    let lost = world.place("lost", "pm_card_visa", &[("mug", 1)]).await;
+    booked(world, &lost).await;
+    world.scan(&lost, 1, ScanType::Shipped).await;
+    world.scan(&lost, 1, ScanType::Lost).await;
+    let flag = until("a person is called", PATIENT, || async {
+        let order = world.order(&lost).await;
+        let taken = order.life.payment.captured.minor > 0;
+        order.life.attention.into_iter().find(|a| taken && a.code == LOST)
+    })
+    .await;
+    let item = flag.item(&lost);
+    let resolve = Resolve { item, action: Resolution::RefundAndClose, reference: None, reason: why(), actor: None };
+    world.run(&lost).execute_update(mark::ResolveUpdate, resolve, Default::default()).await.unwrap();
+    vec![
+        ("backordered-delivered", waited),
+        ("backordered-dropped-partially-fulfilled", dropped),
+        ("reviewed-delivered", reviewed),
+        ("edited-delivered", edited),
+        ("lost-refunded", lost),
+    ]
 }
 
 /// Takes out who recorded it, where.
@@ -116,7 +201,7 @@ async fn every_fate_replays_as_it_was_lived() {
         let history = download_history(&world.client, &oms_contract::names::order_workflow(&id)).await.unwrap();
         replay::<Order>(&history).await.unwrap_or_else(|e| panic!("{fate}: {e}"));
         if record {
-            std::fs::write(folder().join(format!("order-{fate}.json")), anonymous(&history)).unwrap();
+            std::fs::write(folder().join(format!("order-{fate}.{SHAPE}.json")), anonymous(&history)).unwrap();
         }
     }
     world.end().await;
@@ -125,7 +210,7 @@ async fn every_fate_replays_as_it_was_lived() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_recorded_histories_replay() {
     let histories = committed();
-    assert!(histories.len() >= 7, "one history per fate is committed, found {}", histories.len());
+    assert!(histories.len() >= 20, "one history per fate is committed, found {}", histories.len());
     for (name, history) in histories {
         replay::<Order>(&history).await.unwrap_or_else(|e| panic!("{name}: {e}"));
     }
@@ -142,5 +227,16 @@ async fn swapped_steps_fail_the_replay() {
         .replace('\u{1}', "payment.authorize");
     assert_ne!(swapped, text);
     let error = replay::<Order>(swapped.as_bytes()).await.unwrap_err().to_string();
+    assert!(error.to_lowercase().contains("determinism") || error.contains("TMPRL1100"), "{error}");
+}
+
+/// The proof that an incompatible change is caught: a step of another kind, as if one had been renamed without `patched`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_of_another_kind_fails_the_replay() {
+    let (_, history) = committed().into_iter().find(|(name, _)| name == "order-delivered.json").unwrap();
+    let text = String::from_utf8(history).unwrap();
+    let renamed = text.replace("\"shipping.book\"", "\"shipping.book_elsewhere\"");
+    assert_ne!(renamed, text);
+    let error = replay::<Order>(renamed.as_bytes()).await.unwrap_err().to_string();
     assert!(error.to_lowercase().contains("determinism") || error.contains("TMPRL1100"), "{error}");
 }

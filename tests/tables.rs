@@ -38,6 +38,12 @@ fn deadline(name: &str, deadlines: &Deadlines) -> Duration {
         "stuck" => deadlines.stuck,
         "capture_retry" => deadlines.capture_retry,
         "defect_retry" => deadlines.defect_retry,
+        "review" => deadlines.review,
+        "backorder_max" => deadlines.backorder_max,
+        "decision" => deadlines.decision,
+        "change_window" => deadlines.change_window,
+        "reauthorize_before" => deadlines.reauthorize_before,
+        "return" => deadlines.return_,
         other => panic!("no such setting: {other}"),
     }
 }

@@ -46,3 +46,9 @@ pub fn gateway(error: GatewayError) -> ActivityError {
 pub fn missing(sentence: &'static str) -> ActivityError {
     fail(FailureKind::Inconsistent, sentence)
 }
+
+/// What the engine hears when an activity could not ask it.
+pub fn engine(error: impl std::fmt::Display) -> ActivityError {
+    tracing::warn!(%error, "engine");
+    fail(FailureKind::Unavailable, "the engine does not answer")
+}

@@ -8,6 +8,9 @@ pub mod inventory;
 pub mod notifications;
 pub mod orders;
 pub mod payments;
+pub mod reconciliation;
+pub mod refunds;
+pub mod returns;
 pub mod shipping;
 
 use oms_domain::Instant;

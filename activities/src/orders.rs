@@ -2,9 +2,10 @@
 
 #![allow(missing_docs, reason = "the macro generates constants that take no comment")]
 
-use oms_contract::activity::{Append, Record, Recorded};
+use oms_contract::activity::{self, Append, Assess, Assessed, OpenedItem, Record, Recorded};
 use oms_contract::definitions::markers;
-use oms_store::Store;
+use oms_domain::ids::OrderId;
+use oms_store::{Amend, AmendedLine, ItemResolution, ItemSource, NewItem, ResolvedItem, Store};
 use std::sync::Arc;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
@@ -17,10 +18,38 @@ pub struct OrderActivities {
     pub store: Store,
     /// The time.
     pub clock: Clock,
+    /// This program's build, noted with every record.
+    pub build: String,
 }
 
 fn recorded(row: oms_store::Recorded) -> Recorded {
     Recorded { rev: row.rev, seq: row.seq, status: row.status, lapsed: row.lapsed }
+}
+
+fn amend(amend: activity::Amend) -> Amend {
+    let lines = amend.lines.into_iter();
+    Amend {
+        edit: amend.edit,
+        lines: lines.map(|line| AmendedLine { sku: line.sku, quantity: line.quantity, total: line.total }).collect(),
+        totals: amend.totals,
+    }
+}
+
+fn resolved(item: activity::ResolvedItem) -> ResolvedItem {
+    let resolution = ItemResolution { action: item.action, reference: item.reference, reason: item.reason, actor: item.actor };
+    ResolvedItem { item: item.item, resolution }
+}
+
+fn opened(order: &OrderId, item: OpenedItem) -> NewItem {
+    NewItem {
+        source: ItemSource::of_kind(&item.kind),
+        id: item.id,
+        kind: item.kind,
+        order_id: Some(order.clone()),
+        shipment_id: None,
+        subject: item.subject,
+        detail: item.detail,
+    }
 }
 
 #[activities]
@@ -35,14 +64,31 @@ impl OrderActivities {
             facts: input.facts,
             scans: input.scans.into_iter().map(|heard| (heard.scan, heard.result)).collect(),
             confirm: input.confirm,
+            amend: input.amend.map(amend),
+            address: input.address,
+            resolved: input.resolved.into_iter().map(resolved).collect(),
+            build: Some(self.build.clone()),
         };
         self.store.record(&record, (self.clock)()).await.map(recorded).map_err(failure::store)
+    }
+
+    /// Let the shop's rules look at the order.
+    #[activity(definition = markers::Assess)]
+    pub async fn assess(self: Arc<Self>, _ctx: ActivityContext, input: Assess) -> Result<Assessed, ActivityError> {
+        let evidence = self.store.evidence(&input.order_id, input.rules.window()).await.map_err(failure::store)?;
+        Ok(Assessed { reasons: input.rules.judge(&evidence) })
     }
 
     /// Add to a closed order's story.
     #[activity(definition = markers::Append)]
     pub async fn append(self: Arc<Self>, _ctx: ActivityContext, input: Append) -> Result<Recorded, ActivityError> {
-        let change = oms_store::Append { attention: input.attention, shipment_status: input.shipment };
+        let change = oms_store::Append {
+            opened: input.opened.into_iter().map(|item| opened(&input.order_id, item)).collect(),
+            settled: input.settled,
+            resolved: input.resolved.into_iter().map(resolved).collect(),
+            attention: input.attention,
+            shipment_status: input.shipment,
+        };
         let scan = input.scan.map(|heard| (heard.scan, heard.result));
         let row = self.store.append(&input.order_id, &input.facts, change, scan, (self.clock)()).await;
         row.map(recorded).map_err(failure::store)

@@ -5,7 +5,7 @@
 use oms_contract::activity::{Book, Booked, BookingCancelled, CancelBooking, effect_key};
 use oms_contract::definitions::markers;
 use oms_gateways::carrier::{BookRequest, Booking, Cancel as CancelOutcome, CancelRequest, Carrier, CarrierOperation};
-use oms_store::{BookingRow, Store};
+use oms_store::{BookingRow, Label, Store};
 use std::sync::Arc;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
@@ -40,7 +40,8 @@ impl ShippingActivities {
         let key = effect_key(input.shipment_id.as_str(), "book", input.revision);
         let now = (self.clock)();
         let answer = match self.known(&ctx, &key).await? {
-            Some(CarrierOperation::Book(answer)) => answer,
+            Some(CarrierOperation::Book(refused @ Booking::Refused { .. })) => refused,
+            // one that stands is asked for again under its key: only that answer has the label
             _ => {
                 let order = self.store.order(&input.order_id).await.map_err(failure::store)?;
                 let order = order.ok_or_else(|| failure::missing("the order has no row"))?;
@@ -56,7 +57,7 @@ impl ShippingActivities {
         };
         match answer {
             Booking::Refused { code } => Ok(Booked::Refused { code }),
-            Booking::Booked { carrier, tracking_number, reference } => {
+            Booking::Booked { carrier, tracking_number, reference, label } => {
                 let row = BookingRow {
                     key,
                     order_id: input.order_id,
@@ -64,6 +65,7 @@ impl ShippingActivities {
                     carrier: carrier.clone(),
                     tracking_number: tracking_number.clone(),
                     reference,
+                    label: label.map(|l| Label { media_type: l.media_type, text: l.text }),
                     at: now,
                 };
                 self.store.record_booking(&row).await.map_err(failure::store)?;

@@ -23,6 +23,9 @@ const PRICE_MAX: i64 = (1 << 53) - 1;
 /// Heaviest article, in grams.
 const WEIGHT_MAX: i64 = 100_000_000;
 
+/// Largest threshold of an article that runs low, in units.
+const LOW_STOCK_MAX: i64 = 1_000_000;
+
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(put::put))
@@ -57,7 +60,7 @@ fn product(
     findings: &mut Findings,
     at: &str,
     sku: Option<Sku>,
-    (name, price, weight_g): (&str, &PriceBody, Option<i64>),
+    (name, price, weight_g, low_stock_at): (&str, &PriceBody, Option<i64>, Option<i64>),
 ) -> Option<Product> {
     let name = findings.body(format!("{at}/name"), Line::parse(name));
     let price = price.parse(findings, &format!("{at}/price"));
@@ -66,7 +69,12 @@ fn product(
         fits.ok_or_else(|| Invalid::new("weight_g is 0 to 100,000,000"))
     });
     let weight_g = findings.body_opt(&format!("{at}/weight_g"), weight);
-    Some(Product { sku: sku?, name: name?, price: price?, weight_g })
+    let threshold = low_stock_at.map(|units| {
+        let fits = (0..=LOW_STOCK_MAX).contains(&units).then_some(units).and_then(|n| u32::try_from(n).ok());
+        fits.ok_or_else(|| Invalid::new("low_stock_at is 0 to 1,000,000"))
+    });
+    let low_stock_at = findings.body_opt(&format!("{at}/low_stock_at"), threshold);
+    Some(Product { sku: sku?, name: name?, price: price?, weight_g, low_stock_at })
 }
 
 /// A product.
@@ -77,6 +85,10 @@ pub(crate) struct ProductView {
     name: String,
     price: schema::Money,
     weight_g: Option<u32>,
+    /// An event tells when no more units than these can be sold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    low_stock_at: Option<u32>,
 }
 
 impl From<&Product> for ProductView {
@@ -86,6 +98,7 @@ impl From<&Product> for ProductView {
             name: product.name.to_string(),
             price: product.price.into(),
             weight_g: product.weight_g,
+            low_stock_at: product.low_stock_at,
         }
     }
 }

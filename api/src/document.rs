@@ -18,9 +18,14 @@ use crate::problem::{self, FieldError, ProblemBody};
     components(schemas(ProblemBody, FieldError)),
     tags(
         (name = "orders", description = "Placing, reading and steering orders"),
+        (name = "refunds", description = "Money that goes back"),
+        (name = "returns", description = "Goods that come back"),
+        (name = "review", description = "What needs a person, and what a person may do about it"),
+        (name = "imports", description = "Files of orders"),
         (name = "shipments", description = "What warehouse and carrier see and report"),
         (name = "inventory", description = "Stock and its movements"),
         (name = "catalogue", description = "What is sold and for how much"),
+        (name = "pages", description = "Pages for customers"),
         (name = "ops", description = "Probes and metrics")
     )
 )]

@@ -1,24 +1,30 @@
 //! The order engine as HTTP handlers see it: typed calls, each bounded, so that an engine that is dead *or silent* becomes an error
 //! about a second later and never a hanging request.
 
+mod beside;
+mod look;
+
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use oms_contract::command::StatusAnswer;
+use oms_contract::command::{Resolve, StatusAnswer};
 use oms_contract::names::{Queue, aftermath_workflow, order_workflow};
+use oms_contract::reconciliation::{ReconcileStart, reconcile_workflow};
 use oms_contract::search;
 use oms_contract::start::{AftermathStart, OrderStart};
-use oms_contract::workflow::{Aftermath, Order, StatusQuery};
+use oms_contract::workflow::{Aftermath, NudgeSignal, Order, Reconcile, ResolveUpdate, StatusQuery};
 use oms_domain::ids::{CustomerId, OrderId};
 use oms_domain::life::Refusal;
 use oms_domain::order::Status;
+use oms_domain::reconciliation::Day;
 use oms_temporal::connect::{ConnectSettings, connect};
-use temporalio_client::errors::{WorkflowQueryError, WorkflowStartError, WorkflowUpdateError};
+use oms_temporal::describe::{CallError, RunState, describe};
+use temporalio_client::errors::{WorkflowInteractionError, WorkflowQueryError, WorkflowStartError, WorkflowUpdateError};
 use temporalio_client::{
     Client, RetryOptions, RpcOptions, WorkflowExecuteUpdateOptions, WorkflowIdConflictPolicy, WorkflowIdReusePolicy,
-    WorkflowQueryOptions, WorkflowStartOptions,
+    WorkflowQueryOptions, WorkflowSignalOptions, WorkflowStartOptions,
 };
 use temporalio_common::UpdateDefinition;
 use temporalio_common::protos::temporal::api::failure::v1::Failure;
@@ -27,6 +33,8 @@ use temporalio_common::search_attributes::SearchAttributes;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::{sleep, timeout};
 use tonic::{Code, Request, Status as RpcStatus};
+
+pub use look::{Look, Trouble};
 
 /// A dead or silent engine is given up after this long.
 const CALL_MAX: Duration = Duration::from_secs(1);
@@ -78,7 +86,9 @@ impl EngineError {
             | Code::ResourceExhausted
             | Code::Aborted
             | Code::Unknown
-            | Code::Internal => Self::Unavailable { detail },
+            | Code::Internal
+            // the run's workflow task has just failed, as one does while a worker dies: it is tried again
+            | Code::FailedPrecondition => Self::Unavailable { detail },
             _ => Self::Internal { detail },
         }
     }
@@ -183,6 +193,18 @@ impl Engine {
         patient(&client, async { started(client.start_workflow(Aftermath, start, options).await) }).await
     }
 
+    /// Starts a comparison of our books with those of others. One that is open for that day is as good.
+    pub async fn start_reconciliation(&self, day: Day, start: ReconcileStart) -> Result<(), EngineError> {
+        let options = WorkflowStartOptions::new(Queue::Orders.name(), reconcile_workflow(&day))
+            .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
+            .id_conflict_policy(WorkflowIdConflictPolicy::UseExisting)
+            .static_summary(format!("Books compared for {day}"))
+            .rpc_options(rpc(PATIENCE_MAX))
+            .build();
+        let client = self.client().await?;
+        patient(&client, async { started(client.start_workflow(Reconcile, start, options).await) }).await
+    }
+
     /// Sends an order a command and waits for its verdict. The same `update_id` is judged once.
     /// Errors: [`EngineError::Refused`] with the order's words; [`EngineError::NoRun`] if it has none that is open.
     pub async fn update<U>(
@@ -198,10 +220,35 @@ impl Engine {
         U::Output: 'static,
     {
         let _turn = self.turn(order).await?;
+        self.told(order_workflow(order), update, input, update_id).await
+    }
+
+    /// Settles a review item of a story beside an order's run, a refund or a return: their runs take the same update by the same
+    /// name. Errors: as [`update`](Self::update).
+    pub async fn resolve_beside(&self, workflow_id: String, command: Resolve, update_id: String) -> Result<(), EngineError> {
+        self.told(workflow_id, ResolveUpdate, command, update_id).await.map(|_| ())
+    }
+
+    async fn told<U>(&self, workflow_id: String, update: U, input: U::Input, update_id: String) -> Result<U::Output, EngineError>
+    where
+        U: UpdateDefinition<Workflow = Order>,
+        U::Input: Send,
+        U::Output: 'static,
+    {
         let client = self.client().await?;
-        let handle = client.get_workflow_handle::<Order>(order_workflow(order));
+        let handle = client.get_workflow_handle::<Order>(workflow_id);
         let options = WorkflowExecuteUpdateOptions::builder().update_id(update_id).rpc_options(rpc(PATIENCE_MAX)).build();
         patient(&client, handle.execute_update(update, input, options).map(|answer| answer.map_err(refused))).await
+    }
+
+    /// Asks a run to try again now whatever pauses. Errors: [`EngineError::NoRun`] if it has none that is open.
+    pub async fn nudge(&self, order: &OrderId) -> Result<(), EngineError> {
+        bounded(CALL_MAX, async {
+            let handle = self.client().await?.get_workflow_handle::<Order>(order_workflow(order));
+            let options = WorkflowSignalOptions::builder().rpc_options(rpc(CALL_MAX)).build();
+            handle.signal(NudgeSignal, (), options).await.map_err(unreached)
+        })
+        .await
     }
 
     /// Asks a run where its order stands, open or closed.
@@ -216,6 +263,15 @@ impl Engine {
             })
         })
         .await
+    }
+
+    /// How an order's run stands as the server sees it, without asking a worker. `None`: it never had one. Errors: [`EngineError`].
+    pub async fn run_state(&self, order: &OrderId) -> Result<Option<RunState>, EngineError> {
+        let client = self.client().await?;
+        describe(&client, &order_workflow(order), CALL_MAX).await.map_err(|error| match error {
+            CallError::Unanswered(detail) => EngineError::Unavailable { detail },
+            CallError::Refused(detail) => EngineError::Internal { detail },
+        })
     }
 
     /// Whether the engine answers and has our namespace.
@@ -274,6 +330,14 @@ fn started<H>(answer: Result<H, WorkflowStartError>) -> Result<(), EngineError> 
         }
         Err(WorkflowStartError::Rpc(status)) => Err(EngineError::rpc(&status)),
         Err(other) => Err(EngineError::Internal { detail: other.to_string() }),
+    }
+}
+
+fn unreached(error: WorkflowInteractionError) -> EngineError {
+    match error {
+        WorkflowInteractionError::NotFound(_) => EngineError::NoRun,
+        WorkflowInteractionError::Rpc(status) => EngineError::rpc(&status),
+        other => EngineError::Internal { detail: other.to_string() },
     }
 }
 

@@ -33,13 +33,18 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
         let mut values = parts.headers.get_all(HEADER).iter();
         let Some(value) = values.next() else { return Ok(Self(None)) };
         let bytes = value.as_bytes();
-        let good = (1..=255).contains(&bytes.len()) && bytes.iter().all(|b| (0x21..=0x7e).contains(b)) && values.next().is_none();
+        let good = is_key(bytes) && values.next().is_none();
         if !good {
             let rule = "an Idempotency-Key is 1 to 255 visible ASCII characters, given once";
             return Err(Problem::invalid(Code::ValidationFailed, vec![FieldError::of("Idempotency-Key", "invalid", rule)]));
         }
         Ok(Self(Some(String::from_utf8_lossy(bytes).into_owned())))
     }
+}
+
+/// Whether the text can be a key.
+pub fn is_key(text: &[u8]) -> bool {
+    (1..=255).contains(&text.len()) && text.iter().all(|b| (0x21..=0x7e).contains(b))
 }
 
 /// Names a request: hex SHA-256 of where it went and of its body as it was parsed, so that white space and the order of fields do

@@ -1,7 +1,9 @@
 //! Stock: how much of what is where, and the movements that change it.
 
+mod batch;
 mod count;
 mod levels;
+mod locations;
 mod movements;
 
 use oms_store::{LocationLevel, Moved, StockLevel};
@@ -24,6 +26,9 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(movements::receive))
         .routes(routes!(movements::adjust))
         .routes(routes!(count::count))
+        .routes(routes!(batch::batch))
+        .routes(routes!(locations::put))
+        .routes(routes!(locations::list))
 }
 
 /// The stock of one article: `available = on_hand - reserved`.
@@ -37,6 +42,8 @@ pub(crate) struct LevelView {
     reserved: u64,
     /// Units that can be sold.
     available: u64,
+    /// Units that orders wait for.
+    waiting: u64,
     locations: Vec<LocationView>,
 }
 
@@ -57,6 +64,7 @@ impl From<&StockLevel> for LevelView {
             on_hand: level.on_hand,
             reserved: level.reserved,
             available: level.available,
+            waiting: level.waiting,
             locations: level.locations.iter().map(Into::into).collect(),
         }
     }

@@ -5,15 +5,22 @@
 
 mod card;
 mod catalogue;
+mod decisions;
 mod document;
 pub mod engine;
 pub mod extract;
 pub mod idempotency;
+mod imports;
 mod inventory;
+mod messages;
 mod ops;
 mod orders;
 pub mod page;
 pub mod problem;
+mod reconciliations;
+mod refunds;
+mod returns;
+mod review_items;
 mod schema;
 mod shipments;
 mod state;
@@ -22,6 +29,7 @@ mod telemetry;
 mod tests;
 
 pub use engine::Engine;
+pub use imports::{ImportPace, run as run_imports};
 pub use state::{ApiSettings, AppState, KnowsMethod};
 pub use telemetry::install_metrics;
 
@@ -43,10 +51,17 @@ const DRAIN_MAX: Duration = Duration::from_secs(15);
 fn endpoints() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(document::frame())
         .merge(orders::router())
+        .merge(messages::router())
+        .merge(imports::router())
+        .merge(review_items::router())
+        .merge(decisions::router())
+        .merge(refunds::router())
+        .merge(returns::router())
         .merge(shipments::router())
         .merge(inventory::router())
         .merge(catalogue::router())
         .merge(ops::router())
+        .merge(reconciliations::router())
 }
 
 /// The whole API. `extra` are routes of others (the sandbox's): problem documents, limits, metrics and the document apply to them.

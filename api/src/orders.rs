@@ -1,14 +1,22 @@
 //! Orders: one file per endpoint, plus how an order is read from a body (`body`) and shown (`view`).
 
-mod body;
+mod address;
+mod amend;
+pub(crate) mod body;
 mod cancel;
-mod command;
+pub(crate) mod command;
+pub(crate) mod decide;
+mod edits;
+mod effects;
+mod events;
 mod holds;
 mod list;
-mod place;
+pub(crate) mod place;
 mod read;
+mod review;
 mod timeline;
 pub(crate) mod view;
+mod why;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -23,4 +31,12 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(cancel::cancel))
         .routes(routes!(holds::hold))
         .routes(routes!(holds::release))
+        .routes(routes!(review::review))
+        .routes(routes!(address::address))
+        .routes(routes!(edits::edit))
+        .routes(routes!(edits::read))
+        .routes(routes!(decide::decide))
+        .routes(routes!(why::why))
+        .routes(routes!(effects::effects))
+        .routes(routes!(events::events))
 }

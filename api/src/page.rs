@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use oms_domain::Instant;
-use oms_domain::ids::{Invalid, OrderId, ShipmentId, Sku};
+use oms_domain::ids::{Invalid, Location, OrderId, ShipmentId, Sku};
 use oms_store::Cursor;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -73,6 +73,16 @@ impl CursorKey for Cursor {
 
 impl CursorKey for Sku {
     const KIND: &'static str = "s";
+    fn write(&self) -> String {
+        self.as_str().to_owned()
+    }
+    fn read(text: &str) -> Option<Self> {
+        Self::parse(text).ok()
+    }
+}
+
+impl CursorKey for Location {
+    const KIND: &'static str = "l";
     fn write(&self) -> String {
         self.as_str().to_owned()
     }

@@ -12,6 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::engine::EngineError;
+use crate::schema::Money;
 
 /// Seconds after which a client may try again when something is gone.
 const RETRY_AFTER_S: &str = "1";
@@ -51,6 +52,8 @@ codes! {
     Malformed = "malformed", BAD_REQUEST, "The request cannot be read";
     /// No such path or thing.
     NotFound = "not_found", NOT_FOUND, "Not found";
+    /// No courier is booked for the shipment, or this carrier gives no labels.
+    NoLabel = "no_label", NOT_FOUND, "No label";
     /// The path exists, the method does not.
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "Method not allowed";
     /// The parcel has left.
@@ -59,6 +62,16 @@ codes! {
     NotAllowedNow = "not_allowed_now", CONFLICT, "Not allowed now";
     /// It would leave less on the shelf than is promised to orders.
     BelowReserved = "below_reserved", CONFLICT, "Less than is reserved";
+    /// More is asked back than was taken and is in no other refund.
+    RefundExceedsCaptured = "refund_exceeds_captured", CONFLICT, "More than was taken";
+    /// More units are to come back than were delivered and are in no other return.
+    ReturnExceedsDelivered = "return_exceeds_delivered", CONFLICT, "More than was delivered";
+    /// Somebody else settled the review item first.
+    AlreadyResolved = "already_resolved", CONFLICT, "Already resolved";
+    /// The change could not be made; the order stands as it was.
+    EditRefused = "edit_refused", CONFLICT, "Change refused";
+    /// The order has changed since the version that `If-Match` names.
+    PreconditionFailed = "precondition_failed", PRECONDITION_FAILED, "Precondition failed";
     /// The body is larger than 256 KiB.
     TooLarge = "too_large", PAYLOAD_TOO_LARGE, "Request too large";
     /// The body is not `application/json`.
@@ -77,8 +90,6 @@ codes! {
     IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "Idempotency-Key reused";
     /// The `event_id` came before with another type.
     EventIdReused = "event_id_reused", UNPROCESSABLE_ENTITY, "event_id reused";
-    /// Known to the document, not built yet.
-    NotSupported = "not_supported", UNPROCESSABLE_ENTITY, "Not supported";
     /// A defect of ours; the log has it under the request's id.
     Internal = "internal", INTERNAL_SERVER_ERROR, "Internal error";
     /// Something we need is gone, or we are overloaded. Try again after `Retry-After` seconds.
@@ -134,6 +145,8 @@ pub struct Problem {
     detail: String,
     errors: Vec<FieldError>,
     allowed_actions: Option<Vec<Action>>,
+    // boxed: rare, and every fallible function here returns this type
+    refundable: Option<Box<Money>>,
     checks: Vec<Check>,
 }
 
@@ -162,6 +175,9 @@ pub struct ProblemBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>)]
     allowed_actions: Option<Vec<&'static str>>,
+    /// For `refund_exceeds_captured`: what can still go back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refundable: Option<Money>,
     /// For `/readyz`: each dependency.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
@@ -171,7 +187,7 @@ pub struct ProblemBody {
 impl Problem {
     /// A problem with its one sentence.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new(), allowed_actions: None, checks: Vec::new() }
+        Self { code, detail: detail.into(), errors: Vec::new(), allowed_actions: None, refundable: None, checks: Vec::new() }
     }
 
     /// A problem about one or more places of the request.
@@ -211,9 +227,22 @@ impl Problem {
             RefusalCode::NotFound => Code::NotFound,
             RefusalCode::EventIdReused => return Self::at("/event_id", Code::EventIdReused, refusal.detail),
             RefusalCode::ValidationFailed => Code::ValidationFailed,
+            RefusalCode::PreconditionFailed => Code::PreconditionFailed,
         };
         let allowed = (code.status() == StatusCode::CONFLICT).then_some(allowed);
         Self { allowed_actions: allowed, ..Self::new(code, refusal.detail) }
+    }
+
+    /// Adds what may be asked of the order now.
+    pub fn with_allowed(mut self, allowed: Vec<Action>) -> Self {
+        self.allowed_actions = Some(allowed);
+        self
+    }
+
+    /// Adds what can still go back.
+    pub fn with_refundable(mut self, refundable: oms_domain::money::Money) -> Self {
+        self.refundable = Some(Box::new(refundable.into()));
+        self
     }
 
     /// Adds the dependencies as they were found.
@@ -285,6 +314,7 @@ impl IntoResponse for Problem {
             detail: self.detail,
             errors: self.errors,
             allowed_actions: self.allowed_actions.map(|actions| actions.into_iter().map(Action::as_str).collect()),
+            refundable: self.refundable.map(|refundable| *refundable),
             checks: self.checks,
         };
         let mut response = (status, axum::Json(body)).into_response();
@@ -361,10 +391,16 @@ mod tests {
         insta::assert_snapshot!(table.join("\n"), @r"
         400 malformed
         404 not_found
+        404 no_label
         405 method_not_allowed
         409 too_late
         409 not_allowed_now
         409 below_reserved
+        409 refund_exceeds_captured
+        409 return_exceeds_delivered
+        409 already_resolved
+        409 edit_refused
+        412 precondition_failed
         413 too_large
         415 unsupported_media_type
         422 validation_failed
@@ -374,7 +410,6 @@ mod tests {
         422 currency_mismatch
         422 idempotency_key_reused
         422 event_id_reused
-        422 not_supported
         500 internal
         503 unavailable
         ");

@@ -1,7 +1,10 @@
 //! Shipments: what the warehouse works off, and what it and the carrier report.
 
+mod acknowledge;
 mod events;
+mod label;
 mod list;
+mod packing_slip;
 
 use chrono::{DateTime, Utc};
 use oms_store::StoredShipment;
@@ -14,7 +17,13 @@ use crate::orders::view::ShipmentView;
 use crate::state::AppState;
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(list::list)).routes(routes!(list::read)).routes(routes!(events::report))
+    OpenApiRouter::new()
+        .routes(routes!(list::list))
+        .routes(routes!(list::read))
+        .routes(routes!(label::label))
+        .routes(routes!(packing_slip::packing_slip))
+        .routes(routes!(events::report))
+        .routes(routes!(acknowledge::acknowledge))
 }
 
 /// A shipment with the order it belongs to.

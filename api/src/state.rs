@@ -4,15 +4,19 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use oms_contract::start::{Deadlines, Patience};
+use oms_contract::start::{Deadlines, Patience, Policies};
 use oms_domain::Instant;
 use oms_domain::ids::OrderId;
 use oms_domain::payment::PaymentMethod;
 use oms_domain::pricing::PriceRules;
+use oms_domain::risk::RiskRules;
+use oms_domain::stock::Strategy;
 use oms_store::{Store, StoredOrder};
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::engine::Engine;
+use crate::ops::gauges::Gauges;
 use crate::problem::Problem;
 
 /// Whether the payment gateway knows a method.
@@ -25,6 +29,12 @@ pub struct ApiSettings {
     pub price_rules: PriceRules,
     /// Business deadlines of new orders.
     pub deadlines: Deadlines,
+    /// Which places give first, for new orders.
+    pub strategy: Strategy,
+    /// Which new orders a person looks at first.
+    pub risk: RiskRules,
+    /// What is decided about new orders when nobody does.
+    pub policies: Policies,
     /// Retry pauses of new orders.
     pub patience: Patience,
     /// Where the Temporal UI is, such as `http://127.0.0.1:8233`; no links without it.
@@ -46,12 +56,15 @@ pub struct AppState {
     pub(crate) engine: Engine,
     pub(crate) settings: Arc<ApiSettings>,
     pub(crate) metrics: PrometheusHandle,
+    pub(crate) gauges: Arc<Gauges>,
+    /// Rung when a file of orders has come in.
+    pub(crate) imports: Arc<Notify>,
 }
 
 impl AppState {
     /// Brings the parts together. `metrics` is what `/metrics` renders, see [`install_metrics`](crate::install_metrics).
     pub fn new(store: Store, engine: Engine, settings: ApiSettings, metrics: PrometheusHandle) -> Self {
-        Self { store, engine, settings: Arc::new(settings), metrics }
+        Self { store, engine, settings: Arc::new(settings), metrics, gauges: Arc::default(), imports: Arc::default() }
     }
 
     /// Now, with the microseconds that both databases keep.

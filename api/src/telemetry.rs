@@ -18,6 +18,9 @@ use crate::problem::{self, Code, Problem};
 /// A request may take this long: half a minute of `Prefer: wait` and some work.
 const REQUEST_MAX: Duration = Duration::from_secs(35);
 
+/// A file of orders may take this long: half a gigabyte over a slow line.
+const UPLOAD_MAX: Duration = Duration::from_secs(3_600);
+
 /// Requests in work at once; more are refused at once rather than queued.
 pub(crate) const IN_FLIGHT_MAX: usize = 1_024;
 
@@ -42,6 +45,7 @@ fn describe() {
     );
     metrics::describe_gauge!(IN_FLIGHT, "HTTP requests in work");
     metrics::describe_counter!("oms_orders_placed_total", "Orders taken in, replays not counted");
+    metrics::describe_counter!("oms_import_rows_settled_total", "Rows of imports that were placed or refused");
     metrics::describe_counter!("oms_http_panics_total", "Handlers that panicked");
 }
 
@@ -125,7 +129,9 @@ pub(crate) async fn limit(State(slots): State<Arc<Semaphore>>, request: Request,
     if let Some(Err(_)) = slot {
         return Problem::unavailable("too many requests at once; try again").into_response();
     }
-    match tokio::time::timeout(REQUEST_MAX, next.run(request)).await {
+    let upload = request.method() == Method::POST && request.uri().path() == "/v1/imports";
+    let most = if upload { UPLOAD_MAX } else { REQUEST_MAX };
+    match tokio::time::timeout(most, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::unavailable("the request took too long; what it asked for may still happen").into_response(),
     }
@@ -135,7 +141,9 @@ pub(crate) async fn limit(State(slots): State<Arc<Semaphore>>, request: Request,
 pub(crate) async fn as_problem(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let status = response.status();
-    let ours = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == problem::CONTENT_TYPE);
+    // problem documents, and pages for people; the framework's own answers are plain text or empty
+    let told = |kind: &HeaderValue| kind == problem::CONTENT_TYPE || kind.as_bytes().starts_with(b"text/html");
+    let ours = response.headers().get(header::CONTENT_TYPE).is_some_and(told);
     if ours || !(status.is_client_error() || status.is_server_error()) {
         return response;
     }

@@ -5,6 +5,7 @@ mod books;
 mod commands;
 mod frame;
 mod outage;
+mod steering;
 
 use std::sync::Arc;
 
@@ -78,6 +79,9 @@ impl Desk {
             price_rules: PriceRules { shipping_minor: 490, tax_bps: 1_900 },
             deadlines: Default::default(),
             patience: Default::default(),
+            strategy: Default::default(),
+            risk: Default::default(),
+            policies: Default::default(),
             ui_base: Some("http://127.0.0.1:8233".to_owned()),
             namespace: "oms".to_owned(),
             test_orders: true,

@@ -10,12 +10,15 @@ use crate::http::{Api, ApiError, ApiTarget};
 mod order;
 mod place;
 mod render;
+mod review;
 mod shipment;
 mod stock;
 pub(crate) mod table;
 mod watch;
 
 pub(crate) use order::OrderArgs;
+pub(crate) use render::story;
+pub(crate) use review::ReviewArgs;
 pub(crate) use shipment::ShipmentArgs;
 pub(crate) use stock::StockArgs;
 
@@ -23,6 +26,12 @@ pub(crate) use stock::StockArgs;
 pub(crate) async fn order(args: OrderArgs, api: ApiTarget, json: bool) -> anyhow::Result<ExitCode> {
     let api = Api::new(&api)?;
     settle(order::run(args, &api, json).await)
+}
+
+/// `oms review …`. Errors: as [`order`].
+pub(crate) async fn review(args: ReviewArgs, api: ApiTarget, json: bool) -> anyhow::Result<ExitCode> {
+    let api = Api::new(&api)?;
+    settle(review::run(args, &api, json).await)
 }
 
 /// `oms stock …`. Errors: as [`order`].

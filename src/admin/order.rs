@@ -63,6 +63,107 @@ enum OrderCommand {
         /// The hold's id, as `oms order show` tells it.
         hold: String,
     },
+    /// Say what an order waits on, since when and until when.
+    Why {
+        /// The order's id.
+        id: String,
+    },
+    /// Let an order in review go on.
+    Approve(VerdictArgs),
+    /// Refuse an order in review.
+    Reject(VerdictArgs),
+    /// Decide about a long wait for stock, for the customer.
+    Decide {
+        /// The order's id.
+        id: String,
+        /// As long again; what is there and no more; or nothing that has not shipped.
+        #[arg(value_parser = ["wait", "ship_available", "cancel"])]
+        decision: String,
+    },
+    /// Give money back: units, a sum, the shipping fee, or all that is left.
+    Refund(RefundArgs),
+    /// Try again whatever is stuck or paused, without repeating an effect.
+    Redrive(RedriveArgs),
+}
+
+#[derive(Debug, Args)]
+struct VerdictArgs {
+    /// The order's id.
+    id: String,
+    /// Why; stays on the timeline.
+    #[arg(long)]
+    reason: String,
+}
+
+#[derive(Debug, Args)]
+struct RefundArgs {
+    /// The order's id.
+    id: String,
+    /// Units of an article, such as `MUG=2`; may be repeated.
+    #[arg(long = "sku", value_name = "SKU=QUANTITY", value_parser = units)]
+    units: Vec<(String, u32)>,
+    /// A sum in minor units of the order's currency.
+    #[arg(long, conflicts_with_all = ["units", "shipping"])]
+    amount: Option<i64>,
+    /// The shipping fee.
+    #[arg(long)]
+    shipping: bool,
+    /// Why; stays on the timeline.
+    #[arg(long)]
+    reason: String,
+}
+
+#[derive(Debug, Args)]
+struct RedriveArgs {
+    /// These orders only.
+    ids: Vec<String>,
+    /// Only orders of this status.
+    #[arg(long)]
+    status: Option<String>,
+    /// Only orders that need a person (or, with `=false`, that need none).
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    needs_attention: Option<bool>,
+    /// Only orders with an open review item of this kind, such as `silent`.
+    #[arg(long)]
+    kind: Option<String>,
+    /// `last_task` (the default): runs that cannot go on are reset to their last good workflow task; `now`: none is reset.
+    #[arg(long, value_parser = ["last_task", "now"])]
+    from: Option<String>,
+    /// Only say what would be done.
+    #[arg(long)]
+    dry_run: bool,
+    /// Orders per second at most.
+    #[arg(long, default_value_t = 10)]
+    rate: u32,
+}
+
+impl RedriveArgs {
+    fn call(&self) -> Call {
+        let mut filter = serde_json::Map::new();
+        if !self.ids.is_empty() {
+            filter.insert("order_ids".to_owned(), json!(self.ids));
+        }
+        if let Some(status) = &self.status {
+            filter.insert("status".to_owned(), json!(status));
+        }
+        if let Some(flag) = self.needs_attention {
+            filter.insert("needs_attention".to_owned(), json!(flag));
+        }
+        if let Some(kind) = &self.kind {
+            filter.insert("kind".to_owned(), json!(kind));
+        }
+        let mut body = json!({"filter": filter, "dry_run": self.dry_run, "rate": self.rate});
+        if let Some(from) = &self.from {
+            body["from"] = json!(from);
+        }
+        Call::post("/v1/ops/redrive", body)
+    }
+}
+
+/// Reads `SKU=QUANTITY`.
+fn units(text: &str) -> Result<(String, u32), String> {
+    let read = text.split_once('=').and_then(|(sku, quantity)| Some((sku.to_owned(), quantity.parse().ok()?)));
+    read.ok_or_else(|| "an article and a number of units, such as MUG=2".to_owned())
 }
 
 #[derive(Debug, Default, Args)]
@@ -183,6 +284,21 @@ pub(super) async fn run(args: OrderArgs, api: &Api, json: bool) -> anyhow::Resul
                 Ok(format!("order {id} is held: release it with `oms order release {id} {hold}`"))
             })
         }
+        OrderCommand::Why { id } => {
+            let value = api.send(Call::get(format!("{}/why", path(&id)))).await?;
+            show(value, json, |v| Ok(render::why(&id, &v)))
+        }
+        OrderCommand::Approve(args) => decide(args, "approve", api, json).await,
+        OrderCommand::Reject(args) => decide(args, "reject", api, json).await,
+        OrderCommand::Decide { id, decision } => {
+            let value = api.send(Call::post(format!("{}/decision", path(&id)), json!({"decision": decision}))).await?;
+            show(value, json, |_| Ok(format!("order {id}: decided, {decision}")))
+        }
+        OrderCommand::Refund(args) => refund(args, api, json).await,
+        OrderCommand::Redrive(args) => {
+            let value = api.send(args.call()).await?;
+            show(value, json, |v| Ok(render::redrive(&v)))
+        }
         OrderCommand::Release { id, hold } => {
             let value = api.send(Call::delete(format!("{}/holds/{}", path(&id), segment(&hold)))).await?;
             if value.is_null() && !json {
@@ -192,6 +308,31 @@ pub(super) async fn run(args: OrderArgs, api: &Api, json: bool) -> anyhow::Resul
             show(value, json, |_| Ok(format!("order {id}: hold {hold} is released")))
         }
     }
+}
+
+async fn decide(args: VerdictArgs, decision: &str, api: &Api, json: bool) -> anyhow::Result<()> {
+    let body = json!({"decision": decision, "reason": args.reason});
+    let value = api.send(Call::post(format!("{}/review", path(&args.id)), body)).await?;
+    show(value, json, |v| Ok(format!("order {}: {}", args.id, v["result"].as_str().unwrap_or("decided"))))
+}
+
+async fn refund(args: RefundArgs, api: &Api, json: bool) -> anyhow::Result<()> {
+    let mut body = json!({"reason": args.reason});
+    if !args.units.is_empty() {
+        body["lines"] = args.units.iter().map(|(sku, quantity)| json!({"sku": sku, "quantity": quantity})).collect();
+    }
+    if args.shipping {
+        body["shipping"] = json!(true);
+    }
+    if let Some(minor) = args.amount {
+        let order: Order = api.ask(Call::get(path(&args.id))).await?;
+        body["amount"] = json!({"amount": minor, "currency": order.totals.total.currency});
+    }
+    let value = api.send(Call::post(format!("{}/refunds", path(&args.id)), body)).await?;
+    show(value, json, |v| {
+        let text = |name: &str| v[name].as_str().unwrap_or_default().to_owned();
+        Ok(format!("order {}: refund {} is {}", args.id, text("id"), text("state")))
+    })
 }
 
 #[cfg(test)]
@@ -215,6 +356,13 @@ mod tests {
         assert!(matches!(parse("cancel abc --reason late").unwrap(), OrderCommand::Cancel { .. }));
         assert!(matches!(parse("release abc h1").unwrap(), OrderCommand::Release { .. }));
         assert!(matches!(parse("place --sku A=2").unwrap(), OrderCommand::Place(_)));
+        assert!(matches!(parse("why abc").unwrap(), OrderCommand::Why { .. }));
+        assert!(matches!(parse("approve abc --reason fine").unwrap(), OrderCommand::Approve(_)));
+        assert!(matches!(parse("refund abc --sku MUG=2 --shipping --reason broken").unwrap(), OrderCommand::Refund(_)));
+        assert!(matches!(parse("redrive a b --dry-run").unwrap(), OrderCommand::Redrive(_)));
+        assert!(matches!(parse("decide abc ship_available").unwrap(), OrderCommand::Decide { .. }));
+        assert!(parse("decide abc perhaps").is_err());
+        assert!(parse("refund abc --sku MUG --reason r").is_err());
         for bad in ["cancel abc", "hold abc --kind fraud", "release abc", "show", "hold a --kind k --reason r --until soon"] {
             assert!(parse(bad).is_err(), "{bad}");
         }

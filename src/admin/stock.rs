@@ -108,11 +108,12 @@ fn one(api: &Api, value: Value) -> Result<String, ApiError> {
         table.row([at.location.clone(), at.on_hand.to_string(), at.reserved.to_string(), at.available.to_string()]);
     }
     table.row(["all".to_owned(), stock.on_hand.to_string(), stock.reserved.to_string(), stock.available.to_string()]);
-    Ok(format!("{}\n{}", stock.sku, table.render()))
+    let waiting = if stock.waiting > 0 { format!("orders wait for {}\n", stock.waiting) } else { String::new() };
+    Ok(format!("{}\n{}{waiting}", stock.sku, table.render()))
 }
 
 fn list(page: &Page<Stock>) -> String {
-    let mut table = Table::new(&["sku", ">on hand", ">reserved", ">available", "locations"]);
+    let mut table = Table::new(&["sku", ">on hand", ">reserved", ">available", ">waiting", "locations"]);
     for stock in &page.data {
         let places: Vec<String> = stock.locations.iter().map(|l| format!("{} {}", l.location, l.on_hand)).collect();
         table.row([
@@ -120,6 +121,7 @@ fn list(page: &Page<Stock>) -> String {
             stock.on_hand.to_string(),
             stock.reserved.to_string(),
             stock.available.to_string(),
+            stock.waiting.to_string(),
             places.join(", "),
         ]);
     }
@@ -158,8 +160,12 @@ mod tests {
         let value = json!({"sku": "MUG", "on_hand": 5, "reserved": 2, "available": 3,
                            "locations": [{"location": "berlin", "on_hand": 5, "reserved": 2, "available": 3}]});
         assert_eq!(
-            one(&api, value).unwrap(),
+            one(&api, value.clone()).unwrap(),
             "MUG\nlocation  on hand  reserved  available\nberlin          5         2          3\nall             5         2          3\n"
         );
+        let waiting = Stock { waiting: 4, ..api.typed(value).unwrap() };
+        let value = json!({"sku": "MUG", "on_hand": 0, "reserved": 0, "available": 0, "waiting": 4});
+        assert!(one(&api, value).unwrap().ends_with("orders wait for 4\n"));
+        assert!(list(&Page { data: vec![waiting], next_cursor: None }).contains("3        4  berlin 5"));
     }
 }

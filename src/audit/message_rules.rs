@@ -1,4 +1,4 @@
-//! What must hold of messages: settled in time, and written exactly when they were sent.
+//! What must hold of messages: settled in time, written exactly when they were sent, and brought to a person when they cannot be sent.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use oms_domain::message::Channel;
 use oms_store::{MessageRow, MessageState};
 
 use super::finding::Finding;
-use super::order_rules::overdue;
+use super::order_rules::{KEPT_AT_LEAST, overdue};
 use super::sources::{OrderBooks, Sources};
 
 /// Adds what does not hold of the messages of all orders.
@@ -14,6 +14,7 @@ pub(super) fn messages(sources: &Sources, findings: &mut Vec<Finding>) {
     for order in &sources.orders {
         for message in &order.messages {
             settled(order, message, sources, findings);
+            failed(order, message, sources, findings);
         }
     }
     for (channel, files) in [(Channel::Mail, &sources.written.mail), (Channel::Sms, &sources.written.sms)] {
@@ -36,6 +37,16 @@ fn settled(order: &OrderBooks, message: &MessageRow, sources: &Sources, findings
     }
 }
 
+/// What cannot be sent is in the review queue until a person has seen to it.
+fn failed(order: &OrderBooks, message: &MessageRow, sources: &Sources, findings: &mut Vec<Finding>) {
+    let forgotten = message.fact_at < sources.now - KEPT_AT_LEAST;
+    if message.state == MessageState::Failed && !forgotten && !order.failures_seen.contains(message.id.as_str()) {
+        let found = format!("none of {} {}", message.channel.as_str(), message.topic.as_str());
+        let finding = Finding::order("failed_message_has_item", &order.row.id, "a review item of a message that failed", found);
+        findings.push(finding.marked(message.id.as_str()));
+    }
+}
+
 fn written(channel: Channel, files: &BTreeSet<String>, sources: &Sources, findings: &mut Vec<Finding>) {
     let mut rows: BTreeSet<&str> = BTreeSet::new();
     for order in &sources.orders {
@@ -48,7 +59,8 @@ fn written(channel: Channel, files: &BTreeSet<String>, sources: &Sources, findin
             }
         }
     }
-    for id in files.iter().filter(|id| !rows.contains(id.as_str())) {
+    let alert = |id: &str| channel == Channel::Mail && sources.alerts.contains(id);
+    for id in files.iter().filter(|id| !rows.contains(id.as_str()) && !alert(id)) {
         let found = format!("a {} file", channel.as_str());
         findings.push(Finding::message("messages_written", id, "no file without a message in SQL", found));
     }

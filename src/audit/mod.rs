@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use oms_domain::ids::OrderId;
+use oms_store::ReviewItem;
 use serde::Serialize;
 
 use crate::admin::say;
@@ -46,6 +47,8 @@ pub(crate) struct Verdict {
     pub(crate) findings: Vec<Finding>,
     /// Orders that need a person: no violation.
     pub(crate) needs_attention: Vec<Attention>,
+    /// What is open in the review queue: no violation.
+    pub(crate) review_items: Vec<OpenItem>,
     /// How much was looked at.
     pub(crate) counts: Counts,
 }
@@ -57,6 +60,26 @@ pub(crate) struct Attention {
     pub(crate) order_id: OrderId,
     /// What for: stable words.
     pub(crate) codes: Vec<String>,
+}
+
+/// What is open in the review queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct OpenItem {
+    /// Its id.
+    pub(crate) id: String,
+    /// A stable word.
+    pub(crate) kind: String,
+    /// The order it is about, if it is about one.
+    pub(crate) order_id: Option<OrderId>,
+    /// What it is about.
+    pub(crate) subject: String,
+}
+
+impl From<&ReviewItem> for OpenItem {
+    fn from(item: &ReviewItem) -> Self {
+        let (id, kind) = (item.id.clone(), item.kind.clone());
+        Self { id, kind, order_id: item.order_id.clone(), subject: item.subject.clone() }
+    }
 }
 
 /// How much was looked at.
@@ -74,6 +97,8 @@ pub(crate) struct Counts {
     pub(crate) open_runs: usize,
     /// Messages written.
     pub(crate) messages: usize,
+    /// Open items of the review queue.
+    pub(crate) review_items: usize,
 }
 
 impl Counts {
@@ -86,6 +111,7 @@ impl Counts {
             payments: sources.payments.len(),
             open_runs: sources.runs.open.len(),
             messages: files.into_iter().flatten().map(std::collections::BTreeSet::len).sum(),
+            review_items: sources.items.len(),
         }
     }
 }
@@ -123,6 +149,7 @@ pub(crate) async fn prove(desk: &Desk) -> anyhow::Result<Verdict> {
     Ok(Verdict {
         balanced: findings.is_empty(),
         needs_attention: needs_attention.collect(),
+        review_items: sources.items.iter().map(OpenItem::from).collect(),
         counts: Counts::of(&sources),
         findings,
     })
@@ -143,6 +170,10 @@ impl Verdict {
                 attention.order_id,
                 attention.codes.join(", ")
             ));
+        }
+        for item in &self.review_items {
+            let about = item.order_id.as_ref().map_or_else(|| item.subject.clone(), |order| format!("order {order}"));
+            text.push_str(&format!("open review item (no violation): {}: {about}, item {}\n", item.kind, item.id));
         }
         for finding in &self.findings {
             text.push_str(&format!("{finding}\n"));

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use oms_domain::ids::OrderId;
 use oms_domain::order::Status;
 use oms_domain::payment::PaymentStatus;
+use oms_domain::refund::RefundState;
 use oms_domain::shipment::ShipmentStatus;
 use oms_gateways::carrier::BookingStatus;
 use oms_gateways::payment::{OperationKind as GatewayKind, OperationResult, SandboxOperation, SandboxPayment};
-use oms_store::{OperationKind, PaymentOperation};
+use oms_store::{OperationKind, PaymentOperation, StoredRefund};
 
 use super::finding::Finding;
+use super::order_rules::{KEPT_AT_LEAST, overdue};
 use super::sources::{OrderBooks, Sources};
 
 /// Adds what does not hold of the money of all orders.
@@ -28,8 +30,14 @@ pub(super) fn money(sources: &Sources, findings: &mut Vec<Finding>) {
         }
         standing(order, &payments, findings);
         ledgers(order, &payments, findings);
+        refunds(order, &payments, sources, findings);
     }
     for (id, payments) in at_gateway {
+        // the janitor may have deleted an order whose money has been at rest for so long
+        let last = payments.iter().flat_map(|p| &p.operations).map(|o| o.at).max();
+        if last.is_some_and(|at| at < sources.now - KEPT_AT_LEAST) {
+            continue;
+        }
         let found = format!("{} at the gateway", payments.len());
         findings.push(Finding::order("payment_has_order", id, "no payment without an order in SQL", found));
     }
@@ -59,15 +67,18 @@ fn limits(order: &OrderBooks, payments: &[&SandboxPayment], findings: &mut Vec<F
     }
 }
 
-/// Captured = what left the house. While the order is open the capture may still be coming; a person's case is a person's.
+/// Taken, by the gateway or outside = what left the house. While the order is open the capture may still be coming; a person's case is a person's.
 fn taken(order: &OrderBooks, findings: &mut Vec<Finding>) {
     let row = &order.row;
-    let left = row.life.shipments.iter().filter(|s| s.status.departed());
-    let value = left.map(|s| s.amount.minor).fold(0, i64::saturating_add);
+    let left = row.life.live_shipments().filter(|s| s.status.departed());
+    let worth = left.map(|s| s.amount.minor).fold(0, i64::saturating_add);
+    let waived = row.life.payment.waived.map_or(0, |w| w.minor);
+    let value = worth - waived;
     for (side, captured) in [("row", row.life.payment.captured.minor), ("ledger", row.ledger_captured.minor)] {
         let wrong = if row.status.is_terminal() { captured != value } else { captured > value };
         if wrong && !row.needs_attention {
-            let expected = format!("{value} minor units captured, as shipped");
+            let outside = if waived == 0 { String::new() } else { format!(", {waived} being settled outside") };
+            let expected = format!("{value} minor units captured, as shipped{outside}");
             let found = format!("{captured} captured in the {side}");
             findings.push(Finding::order("captured_as_shipped", &row.id, expected, found).marked(side));
         }
@@ -100,10 +111,13 @@ fn standing(order: &OrderBooks, payments: &[&SandboxPayment], findings: &mut Vec
         .map(|p| p.payment_id.as_str())
         .collect();
     let id = &order.row.id;
-    if live.len() > 1 {
-        findings.push(Finding::order("one_live_authorization", id, "at most 1", format!("{}: {}", live.len(), live.join(", "))));
+    // an edit that costs more holds the new sum before it lets the old one go, so that a refusal changes nothing
+    let most = if order.row.life.editing { 2 } else { 1 };
+    if live.len() > most {
+        let found = format!("{}: {}", live.len(), live.join(", "));
+        findings.push(Finding::order("one_live_authorization", id, format!("at most {most}"), found));
     }
-    if matches!(order.row.status, Status::Cancelled | Status::Rejected) && !live.is_empty() {
+    if order.row.status.is_terminal() && !live.is_empty() {
         let expected = format!("no authorization of a {} order", order.row.status);
         findings.push(Finding::order("no_open_undo", id, expected, format!("{} live", live.join(", "))).marked("payment"));
     }
@@ -141,13 +155,47 @@ fn ledgers(order: &OrderBooks, payments: &[&SandboxPayment], findings: &mut Vec<
 fn on_its_way(order: &OrderBooks, payment: &SandboxPayment, kind: GatewayKind) -> bool {
     let row = &order.row;
     let seen = &row.life.payment;
+    // refunds have runs of their own, which outlive the order's
+    if kind == GatewayKind::Refund {
+        return row.open_refunds > 0;
+    }
     !row.status.is_terminal()
         && match kind {
-            GatewayKind::Authorize => matches!(seen.status, PaymentStatus::Pending | PaymentStatus::RequiresAction),
+            GatewayKind::Authorize => {
+                let asking =
+                    matches!(seen.status, PaymentStatus::Pending | PaymentStatus::RequiresAction | PaymentStatus::Declined);
+                asking || row.life.editing
+            }
             GatewayKind::Capture => seen.captured.minor < payment.captured.minor,
             GatewayKind::Void => true,
             GatewayKind::Refund => false,
         }
+}
+
+/// What goes back: our refunds, the order's row and the gateway say the same sum, and every refund that is owed has its run.
+fn refunds(order: &OrderBooks, payments: &[&SandboxPayment], sources: &Sources, findings: &mut Vec<Finding>) {
+    let id = &order.row.id;
+    let sum = |amounts: &mut dyn Iterator<Item = i64>| amounts.fold(0, i64::saturating_add);
+    let settled = |r: &StoredRefund| if r.state == RefundState::Closed { r.amount.minor } else { r.returned.minor };
+    let ours = sum(&mut order.refunds.iter().map(settled));
+    let row = order.row.life.payment.refunded.minor;
+    if row != ours {
+        let expected = format!("{ours} minor units refunded, as its refunds say");
+        findings.push(Finding::order("refunds_add_up", id, expected, format!("{row} in the order's row")).marked("row"));
+    }
+    let returned = sum(&mut order.refunds.iter().map(|r| r.returned.minor));
+    let theirs = sum(&mut payments.iter().map(|p| p.refunded.minor));
+    // the gateway may be ahead by an answer that was lost or is being repeated
+    if theirs < returned || (theirs > returned && order.row.open_refunds == 0) {
+        let expected = format!("{returned} minor units returned by the gateway, as its refunds say");
+        findings.push(Finding::order("refunds_add_up", id, expected, format!("{theirs} at the gateway")).marked("gateway"));
+    }
+    for refund in order.refunds.iter().filter(|r| r.settled_at.is_none()) {
+        if !sources.runs.refunds.contains(&refund.id) && overdue(refund.updated_at, sources.now) {
+            let expected = format!("an open run of refund {}, as it is {}", refund.id, refund.state.as_str());
+            findings.push(Finding::order("refund_has_run", id, expected, "none").marked(refund.id.as_str()));
+        }
+    }
 }
 
 /// What the gateway says instead of what our ledger says, if it does.
@@ -155,7 +203,7 @@ fn contradiction(ours: &PaymentOperation, theirs: Option<(&SandboxPayment, &Sand
     let funded = |p: &SandboxPayment| {
         !matches!(p.status, PaymentStatus::RequiresAction | PaymentStatus::Declined | PaymentStatus::Pending)
     };
-    let effect = matches!(ours.outcome.as_str(), "held" | "captured");
+    let effect = matches!(ours.outcome.as_str(), "held" | "captured" | "returned");
     let Some((payment, theirs)) = theirs else {
         // a void before its authorization and a refusal without a payment leave nothing in the gateway's ledger
         return effect.then(|| "nothing".to_owned());
@@ -168,7 +216,7 @@ fn contradiction(ours: &PaymentOperation, theirs: Option<(&SandboxPayment, &Sand
             "action_required" => true,
             _ => !ok || !funded(payment) || payment.status == PaymentStatus::Voided,
         },
-        (OperationKind::Capture, GatewayKind::Capture) => ok == effect,
+        (OperationKind::Capture, GatewayKind::Capture) | (OperationKind::Refund, GatewayKind::Refund) => ok == effect,
         (OperationKind::Void, GatewayKind::Void) => ok,
         _ => false,
     };
@@ -193,7 +241,8 @@ fn bookings(sources: &Sources, findings: &mut Vec<Finding>) {
         let theirs = open.get(&row.id).copied().unwrap_or_default();
         // an answer of the carrier that was lost or is being repeated
         let waiting = row.life.shipments.iter().any(|s| s.status == ShipmentStatus::Pending);
-        let on_its_way = !row.status.is_terminal() && (waiting || row.status == Status::Cancelling || sources.stopped);
+        let on_its_way =
+            !row.status.is_terminal() && (waiting || row.status == Status::Cancelling || row.life.editing || sources.stopped);
         if theirs != row.open_bookings && !on_its_way {
             let expected = format!("{} open at the carrier, as SQL says", row.open_bookings);
             findings.push(Finding::order("bookings_agree", &row.id, expected, theirs.to_string()));

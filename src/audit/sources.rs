@@ -6,14 +6,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use futures::{StreamExt, TryStreamExt};
-use oms_contract::names::{order_of_workflow, order_workflow};
+use oms_contract::names::{order_of_workflow, order_workflow, refund_workflow};
 use oms_contract::workflow::Order;
 use oms_domain::Instant;
 use oms_domain::ids::OrderId;
+use oms_domain::refund::RefundId;
 use oms_gateways::carrier::SandboxBooking;
 use oms_gateways::payment::SandboxPayment;
 use oms_gateways::sandbox::Sandbox;
-use oms_store::{MessageRow, OrderAudit, PaymentOperation, StockAudit, Store};
+use oms_store::{
+    ItemFilter, ItemSource, ItemState, MessageRow, MessageState, OrderAudit, PaymentOperation, ReviewItem, StockAudit, Store,
+    StoredRefund,
+};
 use temporalio_client::errors::WorkflowInteractionError;
 use temporalio_client::{Client, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowListOptions};
 
@@ -33,8 +37,12 @@ pub(crate) struct OrderBooks {
     pub(crate) row: OrderAudit,
     /// Our own ledger of it.
     pub(crate) payments: Vec<PaymentOperation>,
+    /// Its refunds.
+    pub(crate) refunds: Vec<StoredRefund>,
     /// Its messages.
     pub(crate) messages: Vec<MessageRow>,
+    /// Its messages that failed and are in the review queue, or were resolved there.
+    pub(crate) failures_seen: BTreeSet<String>,
 }
 
 /// What Temporal says is open.
@@ -42,6 +50,8 @@ pub(crate) struct OrderBooks {
 pub(crate) struct Runs {
     /// Orders with an open run, and when it began.
     pub(crate) open: BTreeMap<OrderId, Instant>,
+    /// Refunds that owe money and have an open run.
+    pub(crate) refunds: BTreeSet<RefundId>,
 }
 
 /// Names of the files that the sandbox parties were given; `None` where a real party takes the messages.
@@ -64,6 +74,10 @@ pub(crate) struct Sources {
     pub(crate) stock: Vec<StockAudit>,
     /// SQL: every order.
     pub(crate) orders: Vec<OrderBooks>,
+    /// SQL: what is open in the review queue, oldest first.
+    pub(crate) items: Vec<ReviewItem>,
+    /// SQL: alerts to operators, which are written where messages are.
+    pub(crate) alerts: BTreeSet<String>,
     /// The payment gateway's own ledger.
     pub(crate) payments: Vec<SandboxPayment>,
     /// The carrier's own list.
@@ -113,6 +127,8 @@ impl Desk {
             futures::stream::iter(rows).map(|row| self.order(row)).buffered(READS_AT_ONCE).try_collect().await?;
         let payments = self.sandbox.payments.payments(None).await.context("reading the gateway's ledger")?;
         let bookings = self.sandbox.carrier.bookings().await.context("reading the carrier's list")?;
+        let items = self.items().await.context("reading the review queue")?;
+        let alerts = self.store.audit_alerts().await.context("reading the alerts")?.into_iter().collect();
         let runs = self.runs(&orders).await?;
         let written = Written {
             mail: if self.mail_in_folder { Some(ids(&self.data_dir.join("mail"), "eml")?) } else { None },
@@ -120,7 +136,20 @@ impl Desk {
         };
         // on a stopped directory time stood still when the stack did
         let last = orders.iter().map(|o| o.row.updated_at).max().filter(|_| self.stopped);
-        Ok(Sources { now: last.unwrap_or_else(now), stopped: self.stopped, stock, orders, payments, bookings, runs, written })
+        let (now, stopped) = (last.unwrap_or_else(now), self.stopped);
+        Ok(Sources { now, stopped, stock, orders, items, alerts, payments, bookings, runs, written })
+    }
+
+    async fn items(&self) -> Result<Vec<ReviewItem>, oms_store::StoreError> {
+        let filter = ItemFilter { state: Some(ItemState::Open), ..ItemFilter::default() };
+        let mut items: Vec<ReviewItem> = Vec::new();
+        loop {
+            let page = self.store.review_items(&filter, items.last().map(ReviewItem::cursor).as_ref(), PAGE).await?;
+            if page.is_empty() {
+                return Ok(items);
+            }
+            items.extend(page);
+        }
     }
 
     async fn rows(&self) -> Result<Vec<OrderAudit>, oms_store::StoreError> {
@@ -137,7 +166,22 @@ impl Desk {
     async fn order(&self, row: OrderAudit) -> anyhow::Result<OrderBooks> {
         let payments = self.store.payment_operations(&row.id).await.context("reading our payments")?;
         let messages = self.store.messages_of(&row.id).await.context("reading the messages")?;
-        Ok(OrderBooks { row, payments, messages })
+        let refunds = match row.open_refunds > 0 || row.life.payment.refunded.minor > 0 {
+            true => self.store.refunds(&row.id).await.context("reading the refunds")?,
+            false => Vec::new(),
+        };
+        let failures_seen = match messages.iter().any(|m| m.state == MessageState::Failed) {
+            true => self.failures_seen(&row.id).await.context("reading the review queue")?,
+            false => BTreeSet::new(),
+        };
+        Ok(OrderBooks { row, payments, refunds, messages, failures_seen })
+    }
+
+    /// Messages of an order that a review item is about, unless it settled itself.
+    async fn failures_seen(&self, order: &OrderId) -> Result<BTreeSet<String>, oms_store::StoreError> {
+        let filter = ItemFilter { order_id: Some(order.clone()), source: Some(ItemSource::Message), ..ItemFilter::default() };
+        let items = self.store.review_items(&filter, None, PAGE).await?;
+        Ok(items.into_iter().filter(|i| i.state != ItemState::Settled).map(|i| i.subject).collect())
     }
 
     /// Lists the open runs. The list lags behind, so wherever it contradicts SQL the run itself is asked.
@@ -152,7 +196,7 @@ impl Desk {
         }
         let doubtful = orders.iter().map(|o| &o.row).filter(|row| row.status.is_terminal() == open.contains_key(&row.id));
         let asked: Vec<(OrderId, Option<Instant>)> = futures::stream::iter(doubtful.map(|row| row.id.clone()))
-            .map(|id| async { self.open_since(&id).await.map(|since| (id, since)) })
+            .map(|id| async { self.open_since(&order_workflow(&id)).await.map(|since| (id, since)) })
             .buffer_unordered(READS_AT_ONCE)
             .try_collect()
             .await?;
@@ -162,12 +206,18 @@ impl Desk {
                 None => open.remove(&id),
             };
         }
-        Ok(Runs { open })
+        let mut refunds = BTreeSet::new();
+        for refund in orders.iter().flat_map(|o| &o.refunds).filter(|r| r.settled_at.is_none()) {
+            if self.open_since(&refund_workflow(&refund.id)).await?.is_some() {
+                refunds.insert(refund.id.clone());
+            }
+        }
+        Ok(Runs { open, refunds })
     }
 
-    /// When the order's run began, if it is open.
-    async fn open_since(&self, order: &OrderId) -> anyhow::Result<Option<Instant>> {
-        let handle = self.client.get_workflow_handle::<Order>(order_workflow(order));
+    /// When a run began, if it is open.
+    async fn open_since(&self, workflow_id: &str) -> anyhow::Result<Option<Instant>> {
+        let handle = self.client.get_workflow_handle::<Order>(workflow_id);
         match handle.describe(WorkflowDescribeOptions::default()).await {
             Ok(run) => {
                 let open = matches!(run.status(), WorkflowExecutionStatus::Running | WorkflowExecutionStatus::Paused);

@@ -19,4 +19,9 @@ pub(super) fn shelf(row: &StockAudit, findings: &mut Vec<Finding>) {
         let found = format!("{} reserved", row.reserved);
         findings.push(Finding::shelf("never_oversold", at, format!("0 to {} reserved", row.on_hand), found));
     }
+    let free = row.on_hand - row.reserved;
+    if free > 0 && row.waiting_sum > 0 {
+        let expected = format!("nothing free, as orders wait for {} units", row.waiting_sum);
+        findings.push(Finding::shelf("waiting_first", at, expected, format!("{free} free")));
+    }
 }

@@ -6,16 +6,17 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
+use super::bends;
 use super::plan::{Fate, Job};
 use crate::http::{Api, ApiError, Call, Order, Page, SandboxPayment};
 
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// What an actor waits for comes within this, or something is wrong.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(150);
 /// How long the operator thinks about a held order.
 const HOLD_FOR: Duration = Duration::from_millis(1_500);
 /// Attempts of a call that may pass: the key makes a repeat harmless.
-const ATTEMPTS: u32 = 5;
+const ATTEMPTS: u32 = 20;
 
 /// What all actors share.
 #[derive(Debug, Clone)]
@@ -47,7 +48,7 @@ pub(super) async fn play(stage: Stage, job: Job) -> Played {
 }
 
 /// An error with the lines that the API added to it.
-fn told(error: ApiError) -> String {
+pub(super) fn told(error: ApiError) -> String {
     [error.to_string()].into_iter().chain(error.lines()).collect::<Vec<_>>().join("; ")
 }
 
@@ -59,7 +60,7 @@ impl Stage {
         *placed = Some(id.clone());
         let hold = match job.fate {
             Fate::CancelledAtOnce => return self.cancel(&id, "changed my mind").await,
-            Fate::Held | Fate::CancelledOnHold => self.hold(&id).await?,
+            Fate::Held | Fate::CancelledOnHold | Fate::Edited | Fate::Moved => self.hold(&id).await?,
             _ => String::new(),
         };
         drop(permit);
@@ -74,12 +75,12 @@ impl Stage {
             }
             Fate::Authenticated => self.authenticate(&id, "succeed").await,
             Fate::NotAuthenticated => self.authenticate(&id, "fail").await,
-            _ => Ok(()),
+            _ => bends::play(self, job, &id, &hold).await,
         }
     }
 
     /// POSTs under a key of the run, again if that may help.
-    async fn post(&self, path: &str, body: Value, key: &str) -> Result<Value, ApiError> {
+    pub(super) async fn post(&self, path: &str, body: Value, key: &str) -> Result<Value, ApiError> {
         let mut attempt = 1;
         loop {
             let call = Call::post(path, body.clone()).keyed(format!("{}-{key}", self.run));
@@ -91,7 +92,7 @@ impl Stage {
         }
     }
 
-    async fn cancel(&self, order: &str, reason: &str) -> Result<(), String> {
+    pub(super) async fn cancel(&self, order: &str, reason: &str) -> Result<(), String> {
         let key = format!("cancel-{order}");
         let answer = self.post(&format!("/v1/orders/{order}/cancel"), json!({"reason": reason}), &key).await;
         answer.map(|_| ()).map_err(told)
@@ -103,7 +104,7 @@ impl Stage {
         Ok(hold["id"].as_str().unwrap_or_default().to_owned())
     }
 
-    async fn release(&self, order: &str, hold: &str) -> Result<(), String> {
+    pub(super) async fn release(&self, order: &str, hold: &str) -> Result<(), String> {
         let mut attempt = 1;
         loop {
             match self.api.send(Call::delete(format!("/v1/orders/{order}/holds/{hold}"))).await {

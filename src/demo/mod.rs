@@ -7,18 +7,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
+use futures::StreamExt;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::say;
 use crate::audit::{Desk, Verdict, prove};
-use crate::http::{Api, ApiError, ApiTarget, Call, Order, Page};
+use crate::http::{Api, ApiError, ApiTarget, Call, Order, Page, TimelineEntry};
 use crate::settings::Settings;
 use crate::stack::{Stack, StackOptions};
 use crate::{signals, simulate};
 
 mod actor;
+mod bends;
 mod board;
 mod plan;
 mod shop;
@@ -33,13 +35,17 @@ const PLACING: usize = 8;
 const STEP: Duration = Duration::from_millis(400);
 const LOOK_EVERY: Duration = Duration::from_millis(400);
 /// The demo gives up waiting after this and so much more per order.
-const ENDED_WITHIN: Duration = Duration::from_secs(90);
+const ENDED_WITHIN: Duration = Duration::from_secs(180);
 const ENDED_WITHIN_PER_ORDER: Duration = Duration::from_secs(1);
 /// Last messages and events may take so long after the last order has ended.
 const SETTLED_WITHIN: Duration = Duration::from_secs(20);
 /// Shipping fee and tax of the demo's shop, unless configured.
 const SHIPPING_MINOR: i64 = 490;
 const TAX_BPS: u32 = 1_900;
+/// Pause between confirmation and booking, so that the demo's actors can still change an order, unless configured.
+const CHANGE_WINDOW: Duration = Duration::from_secs(2);
+/// Timelines read at once.
+const READS_AT_ONCE: usize = 8;
 /// Exit code after Ctrl-C before the verdict, as shells have it.
 const INTERRUPTED: u8 = 130;
 
@@ -62,6 +68,13 @@ pub(crate) async fn run(args: DemoArgs, mut settings: Settings) -> anyhow::Resul
     if settings.layers().is_default("pricing.tax_bps") {
         settings.pricing.tax_bps = TAX_BPS;
     }
+    if settings.layers().is_default("deadlines.change_window") {
+        settings.deadlines.change_window = CHANGE_WINDOW;
+    }
+    let review = settings.risk.is_off();
+    if review {
+        settings.risk.amount_min = Some(plan::REVIEWED_FROM);
+    }
     let mail_in_folder = settings.smtp_url.is_none();
     let stop = signals::stop_token()?;
     let started = Instant::now();
@@ -74,7 +87,7 @@ pub(crate) async fn run(args: DemoArgs, mut settings: Settings) -> anyhow::Resul
     let desk = Desk::of(&stack, mail_in_folder, false);
     let warehouse = CancellationToken::new();
     let simulation = tokio::spawn(simulate::run_paced(stack.base_url.clone(), STEP, warehouse.clone()));
-    let show = Show { args: &args, base_url: stack.base_url.clone(), ui_url: stack.ui_url.clone(), desk: &desk };
+    let show = Show { args: &args, review, base_url: stack.base_url.clone(), ui_url: stack.ui_url.clone(), desk: &desk };
     let played = tokio::select! {
         played = show.on(&stop) => played,
         error = stack.failed() => Err(error),
@@ -88,7 +101,7 @@ pub(crate) async fn run(args: DemoArgs, mut settings: Settings) -> anyhow::Resul
 }
 
 fn greet(stack: &Stack, args: &DemoArgs, started: Instant) {
-    say(&format!("oms demo: {} orders of every fate, in one process and a Temporal dev server", args.orders));
+    say(&format!("oms demo: orders of every fate ({}), in one process and a Temporal dev server", args.orders));
     say(&format!("  API          {}  (try {}/docs)", stack.base_url, stack.base_url));
     if let Some(ui) = &stack.ui_url {
         say(&format!("  Temporal UI  {ui}  (every order is a workflow there)"));
@@ -100,6 +113,7 @@ fn greet(stack: &Stack, args: &DemoArgs, started: Instant) {
 /// The demo on a running stack.
 struct Show<'a> {
     args: &'a DemoArgs,
+    review: bool,
     base_url: String,
     ui_url: Option<String>,
     desk: &'a Desk,
@@ -111,22 +125,24 @@ impl Show<'_> {
         let started = Instant::now();
         let api = Api::new(&ApiTarget { base_url: self.base_url.clone() })?;
         let run = format!("demo-{:08x}", rand::random::<u32>());
-        let jobs = plan::jobs(self.args.orders as usize, !self.args.exit);
+        let jobs = plan::jobs(self.args.orders as usize, !self.args.exit, self.review);
         let received = shop::stock_up(&api, &run, &plan::needed(&jobs)).await.context("stocking the demo's shop")?;
         say(&format!("  stock        {received} units received; orders carry the reference {run}\n"));
         let stage = Stage { api, run, placing: Arc::new(Semaphore::new(PLACING)) };
-        let orders = play(&stage, &jobs).await;
+        let (orders, complaints) = play(&stage, &jobs).await;
         let sent = self.messages().await?;
+        let mut timelines = timelines(&stage, &jobs, &orders).await;
         let outcomes: Vec<Outcome> = jobs
             .into_iter()
             .map(|job| {
                 let order = orders.get(&job.number).cloned();
                 let messages = order.as_ref().and_then(|o| sent.get(&o.id)).copied().unwrap_or_default();
-                Outcome::judge(job, order, messages)
+                let timeline = timelines.remove(&job.number).unwrap_or_default();
+                Outcome::judge(job, order, messages, timeline)
             })
             .collect();
         let verdict = prove(self.desk).await.context("the audit")?;
-        let code = conclude(&outcomes, &verdict, started);
+        let code = conclude(&outcomes, &verdict, &complaints, started);
         if !self.args.exit {
             self.serve();
             stop.cancelled().await;
@@ -154,6 +170,10 @@ impl Show<'_> {
         say("\nserving on; Ctrl-C drains and stops. In another terminal:");
         say("  oms order list                         all orders");
         say("  oms order place --sku DEMO-MUG=1       one of your own; the simulated warehouse ships it");
+        say(
+            "  oms order place --sku DEMO-CHAIR=1     one that a rule stops: `oms review list`, `oms order approve ID --reason …`",
+        );
+        say("  oms order why ID                       what an order waits on, and until when");
         say("  oms audit                              the proof again");
         if let Some(ui) = &self.ui_url {
             say(&format!("  {ui}                  the workflows"));
@@ -161,17 +181,25 @@ impl Show<'_> {
     }
 }
 
-/// Prints table and verdict; the exit code says whether every order and the books are right.
-fn conclude(outcomes: &[Outcome], verdict: &Verdict, started: Instant) -> ExitCode {
+/// Prints table, tour and verdict; the exit code says whether every order and the books are right.
+fn conclude(outcomes: &[Outcome], verdict: &Verdict, complaints: &[String], started: Instant) -> ExitCode {
     let right = outcomes.iter().filter(|o| o.wrong.is_empty()).count();
     say(&format!("\n{}", board::table(outcomes)));
+    let tour = board::tour(outcomes);
+    if !tour.is_empty() {
+        say(&format!("\nThe bends of an order's life, one order each:\n{tour}\n"));
+    }
     say(&format!("{right} of {} orders ended as they should, in {:.1} s", outcomes.len(), started.elapsed().as_secs_f64()));
     say(&verdict.render());
-    if right == outcomes.len() && verdict.balanced { ExitCode::SUCCESS } else { ExitCode::from(1) }
+    for complaint in complaints {
+        say(&format!("FAILED: {complaint}"));
+    }
+    if right == outcomes.len() && verdict.balanced && complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
-/// Lets all actors play and watches until every order has met its fate; answers the orders by the numbers of their jobs.
-async fn play(stage: &Stage, jobs: &[Job]) -> BTreeMap<usize, Order> {
+/// Lets all actors play and watches until every order has met its fate; answers the orders by the numbers of their jobs, and what
+/// the actors could not do.
+async fn play(stage: &Stage, jobs: &[Job]) -> (BTreeMap<usize, Order>, Vec<String>) {
     let deadline = Instant::now() + ENDED_WITHIN + ENDED_WITHIN_PER_ORDER * u32::try_from(jobs.len()).unwrap_or(u32::MAX);
     let board = Board::new(jobs.len());
     let mut actors: JoinSet<(usize, Played)> = JoinSet::new();
@@ -216,10 +244,18 @@ async fn play(stage: &Stage, jobs: &[Job]) -> BTreeMap<usize, Order> {
         tokio::time::sleep(LOOK_EVERY).await;
     }
     board.close();
-    for complaint in complaints {
-        say(&format!("FAILED: {complaint}"));
-    }
-    orders
+    (orders, complaints)
+}
+
+/// The timelines of the orders that were to take a bend, by the numbers of their jobs.
+async fn timelines(stage: &Stage, jobs: &[Job], orders: &BTreeMap<usize, Order>) -> BTreeMap<usize, Vec<TimelineEntry>> {
+    let bent = jobs.iter().filter(|job| job.fate.bend().is_some());
+    let bent = bent.filter_map(|job| Some((job.number, orders.get(&job.number)?.id.clone())));
+    let read = bent.map(|(number, id)| async move {
+        let timeline = stage.timeline(&id).await;
+        (number, timeline.inspect_err(|error| tracing::warn!(%error, "a timeline could not be read")).unwrap_or_default())
+    });
+    futures::stream::iter(read).buffer_unordered(READS_AT_ONCE).collect().await
 }
 
 /// All orders of the run.

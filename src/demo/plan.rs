@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-/// A place in the demo's world and an article that only the demo sells, so that a shop's own data never gets in its way.
+/// An article that only the demo sells, so that a shop's own data never gets in its way.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Article {
     /// Its SKU.
@@ -15,18 +15,37 @@ pub(super) struct Article {
     pub(super) price: i64,
     /// Weight in grams.
     pub(super) weight_g: u32,
-    /// The one place that has it; `None`: nobody does.
-    pub(super) location: Option<&'static str>,
+    /// The one place that has it.
+    pub(super) location: &'static str,
+    /// Whether the demo begins with none of it.
+    pub(super) scarce: bool,
 }
 
-const MUG: Article = Article { sku: "DEMO-MUG", name: "Enamel mug", price: 1_290, weight_g: 240, location: Some("berlin") };
-const TEE: Article = Article { sku: "DEMO-TEE", name: "Cotton T-shirt", price: 2_490, weight_g: 180, location: Some("berlin") };
-const LAMP: Article = Article { sku: "DEMO-LAMP", name: "Desk lamp", price: 5_900, weight_g: 1_400, location: Some("hamburg") };
-const BOOK: Article = Article { sku: "DEMO-BOOK", name: "Notebook, A5", price: 850, weight_g: 210, location: Some("leipzig") };
-const VASE: Article = Article { sku: "DEMO-VASE", name: "Vase, sold out", price: 3_400, weight_g: 900, location: None };
+const MUG: Article = article("DEMO-MUG", "Enamel mug", 1_290, 240, "berlin");
+const TEE: Article = article("DEMO-TEE", "Cotton T-shirt", 2_490, 180, "berlin");
+const LAMP: Article = article("DEMO-LAMP", "Desk lamp", 5_900, 1_400, "hamburg");
+const BOOK: Article = article("DEMO-BOOK", "Notebook, A5", 850, 210, "leipzig");
+const CHAIR: Article = article("DEMO-CHAIR", "Lounge chair", 129_000, 14_000, "hamburg");
+const VASE: Article = scarce("DEMO-VASE", "Vase, sold out", 3_400, 900, "leipzig");
+const LANTERN: Article = scarce("DEMO-LANTERN", "Lantern, in the next delivery", 4_500, 1_100, "leipzig");
+const CLOCK: Article = scarce("DEMO-CLOCK", "Wall clock, never delivered", 7_900, 800, "hamburg");
 
 /// Everything the demo sells.
-pub(super) const ARTICLES: [Article; 5] = [MUG, TEE, LAMP, BOOK, VASE];
+pub(super) const ARTICLES: [Article; 8] = [MUG, TEE, LAMP, BOOK, CHAIR, VASE, LANTERN, CLOCK];
+
+/// Orders of at least so many cents are reviewed in the demo's shop: only the one with the chair is.
+pub(super) const REVIEWED_FROM: i64 = 100_000;
+
+/// The channel of orders whose parcels the simulated warehouse leaves to the demo's actors.
+pub(super) const LOST_CHANNEL: &str = crate::simulate::LEFT_ALONE;
+
+const fn article(sku: &'static str, name: &'static str, price: i64, weight_g: u32, location: &'static str) -> Article {
+    Article { sku, name, price, weight_g, location, scarce: false }
+}
+
+const fn scarce(sku: &'static str, name: &'static str, price: i64, weight_g: u32, location: &'static str) -> Article {
+    Article { sku, name, price, weight_g, location, scarce: true }
+}
 
 /// What becomes of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,8 +74,41 @@ pub(super) enum Fate {
     Authenticated,
     /// The customer fails to authenticate.
     NotAuthenticated,
+    /// Waits for its goods, which a receipt brings.
+    WaitsForStock,
+    /// What is there ships at once, the rest after a receipt.
+    RestFollows,
+    /// The goods do not come: the customer takes what is there.
+    CustomerDecides,
+    /// Waits for goods, and is cancelled meanwhile.
+    CancelledWaiting,
+    /// Edited while it is held.
+    Edited,
+    /// Sent elsewhere while it is held.
+    Moved,
+    /// A rule stops it, a person lets it go on.
+    Approved,
+    /// A rule stops it, a person refuses it.
+    Refused,
+    /// Delivered, then paid back in part.
+    PaidBack,
+    /// Delivered, then sent back in part.
+    SentBack,
+    /// The parcel is lost: a person gives the money back and closes it.
+    Lost,
     /// The customer has not authenticated yet: left for whoever looks at the demo.
     Waiting,
+}
+
+/// How much of what was taken went back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refunded {
+    /// Nothing.
+    Nothing,
+    /// More than nothing and less than all.
+    Part,
+    /// All.
+    All,
 }
 
 /// How an order must end.
@@ -66,11 +118,15 @@ pub(super) struct Ending {
     pub(super) status: &'static str,
     /// Why it was refused.
     pub(super) reason: Option<&'static str>,
-    /// Parcels that are delivered; all money is captured if there are any, none otherwise.
+    /// Parcels that are delivered.
     pub(super) parcels: usize,
+    /// Whether all that it costs is captured, or nothing.
+    pub(super) paid: bool,
+    /// What went back.
+    pub(super) refunded: Refunded,
 }
 
-/// The order in which fates come: each of the first twelve once, and a plain delivery every other time after that.
+/// The order in which fates come: each once, and one plain delivery.
 const ROUND: [Fate; 24] = [
     Fate::Delivered,
     Fate::TwoParcels,
@@ -84,21 +140,41 @@ const ROUND: [Fate; 24] = [
     Fate::SlowGateway,
     Fate::Authenticated,
     Fate::NotAuthenticated,
-    Fate::Delivered,
-    Fate::TwoParcels,
-    Fate::Delivered,
-    Fate::Declined,
-    Fate::Delivered,
-    Fate::SoldOut,
-    Fate::Delivered,
-    Fate::CancelledAtOnce,
-    Fate::Delivered,
-    Fate::Held,
-    Fate::Delivered,
+    Fate::WaitsForStock,
+    Fate::RestFollows,
+    Fate::CustomerDecides,
+    Fate::CancelledWaiting,
+    Fate::Edited,
+    Fate::Moved,
+    Fate::Approved,
+    Fate::Refused,
+    Fate::PaidBack,
+    Fate::SentBack,
+    Fate::Lost,
     Fate::Delivered,
 ];
 
 impl Fate {
+    /// Bends of an order's life, in the order in which the tour shows them, and the fact without which it did not take the bend.
+    pub(super) const BENDS: [(Self, &'static str); 11] = [
+        (Self::WaitsForStock, "stock.arrived"),
+        (Self::RestFollows, "stock.arrived"),
+        (Self::CustomerDecides, "order.question_decided"),
+        (Self::CancelledWaiting, "order.backordered"),
+        (Self::Edited, "order.edited"),
+        (Self::Moved, "order.address_changed"),
+        (Self::Approved, "order.reviewed"),
+        (Self::Refused, "order.reviewed"),
+        (Self::PaidBack, "refund.completed"),
+        (Self::SentBack, "return.completed"),
+        (Self::Lost, "review.resolved"),
+    ];
+
+    /// The fact that shows that the order took its bend, if it was to take one.
+    pub(super) fn bend(self) -> Option<&'static str> {
+        Self::BENDS.iter().find(|(fate, _)| *fate == self).map(|(_, fact)| *fact)
+    }
+
     /// In words.
     pub(super) fn title(self) -> &'static str {
         match self {
@@ -114,24 +190,39 @@ impl Fate {
             Self::SlowGateway => "gateway is slow",
             Self::Authenticated => "customer authenticates",
             Self::NotAuthenticated => "authentication fails",
+            Self::WaitsForStock => "waits for a receipt",
+            Self::RestFollows => "the rest follows",
+            Self::CustomerDecides => "customer takes what is there",
+            Self::CancelledWaiting => "cancelled while it waits",
+            Self::Edited => "edited while held",
+            Self::Moved => "sent elsewhere while held",
+            Self::Approved => "reviewed and approved",
+            Self::Refused => "reviewed and rejected",
+            Self::PaidBack => "paid back in part",
+            Self::SentBack => "sent back in part",
+            Self::Lost => "lost, refunded, closed",
             Self::Waiting => "waits for its customer",
         }
     }
 
     /// How it must end; `None`: it is left open.
     pub(super) fn ending(self) -> Option<Ending> {
-        let delivered = |parcels| Some(Ending { status: "completed", reason: None, parcels });
-        let rejected = |reason| Some(Ending { status: "rejected", reason: Some(reason), parcels: 0 });
-        match self {
-            Self::Delivered | Self::Held | Self::FlakyGateway | Self::LostAnswers | Self::SlowGateway | Self::Authenticated => {
-                delivered(1)
-            }
-            Self::TwoParcels => delivered(2),
+        let none = Ending { status: "cancelled", reason: None, parcels: 0, paid: false, refunded: Refunded::Nothing };
+        let delivered = |parcels| Ending { status: "completed", parcels, paid: true, ..none };
+        let rejected = |reason| Ending { status: "rejected", reason: Some(reason), ..none };
+        Some(match self {
+            Self::Delivered | Self::Held | Self::FlakyGateway | Self::LostAnswers | Self::SlowGateway => delivered(1),
+            Self::Authenticated | Self::WaitsForStock | Self::Edited | Self::Moved | Self::Approved => delivered(1),
+            Self::TwoParcels | Self::RestFollows => delivered(2),
             Self::Declined | Self::NotAuthenticated => rejected("payment_declined"),
             Self::SoldOut => rejected("out_of_stock"),
-            Self::CancelledAtOnce | Self::CancelledOnHold => Some(Ending { status: "cancelled", reason: None, parcels: 0 }),
-            Self::Waiting => None,
-        }
+            Self::Refused => rejected("review_rejected"),
+            Self::CancelledAtOnce | Self::CancelledOnHold | Self::CancelledWaiting => none,
+            Self::CustomerDecides => Ending { status: "partially_fulfilled", ..delivered(1) },
+            Self::PaidBack | Self::SentBack => Ending { refunded: Refunded::Part, ..delivered(1) },
+            Self::Lost => Ending { status: "partially_fulfilled", refunded: Refunded::All, ..delivered(0) },
+            Self::Waiting => return None,
+        })
     }
 
     fn payment_method(self) -> &'static str {
@@ -145,16 +236,38 @@ impl Fate {
         }
     }
 
-    /// What is ordered. More of what is sold out than anybody could have received meanwhile.
+    /// What is ordered.
     fn goods(self, number: usize) -> Vec<(Article, u32)> {
         match self {
             Self::TwoParcels => vec![(TEE, 1), (LAMP, 1)],
-            Self::SoldOut => vec![(VASE, 10_000)],
+            Self::SoldOut => vec![(VASE, 2)],
+            Self::WaitsForStock => vec![(LANTERN, 2)],
+            Self::RestFollows => vec![(MUG, 2), (LANTERN, 1)],
+            Self::CustomerDecides => vec![(TEE, 1), (CLOCK, 1)],
+            Self::CancelledWaiting => vec![(CLOCK, 1)],
+            Self::Edited => vec![(BOOK, 2)],
+            Self::Approved | Self::Refused => vec![(CHAIR, 1)],
+            Self::PaidBack | Self::SentBack => vec![(MUG, 3)],
             _ => match number % 3 {
                 0 => vec![(MUG, 2), (TEE, 1)],
                 1 => vec![(BOOK, 3)],
                 _ => vec![(LAMP, 1)],
             },
+        }
+    }
+
+    /// What the order consists of once it was edited.
+    fn edited(self) -> Vec<(Article, u32)> {
+        if self == Self::Edited { vec![(BOOK, 4)] } else { Vec::new() }
+    }
+
+    /// What happens when stock is short.
+    fn on_shortage(self) -> Option<Value> {
+        match self {
+            Self::WaitsForStock | Self::CancelledWaiting => Some(json!({"policy": "wait"})),
+            Self::RestFollows => Some(json!({"policy": "ship_available"})),
+            Self::CustomerDecides => Some(json!({"policy": "wait", "max": "PT1S"})),
+            _ => None,
         }
     }
 }
@@ -169,21 +282,27 @@ pub(super) struct Job {
     goods: Vec<(Article, u32)>,
 }
 
-/// `count` orders of every fate; with `stay` the last of at least two is left waiting for its customer.
-pub(super) fn jobs(count: usize, stay: bool) -> Vec<Job> {
+/// `count` orders of every fate; with `stay` the last of at least two is left waiting for its customer. Without the demo's own rule
+/// for `review` nobody can tell which orders a person looks at.
+pub(super) fn jobs(count: usize, stay: bool, review: bool) -> Vec<Job> {
     (0..count)
         .map(|at| {
-            let fate = if stay && count > 1 && at + 1 == count { Fate::Waiting } else { ROUND[at % ROUND.len()] };
+            let fate = match ROUND[at % ROUND.len()] {
+                _ if stay && count > 1 && at + 1 == count => Fate::Waiting,
+                Fate::Approved | Fate::Refused if !review => Fate::Delivered,
+                fate => fate,
+            };
             Job { number: at + 1, fate, goods: fate.goods(at) }
         })
         .collect()
 }
 
-/// Units that the orders need, by article.
+/// Units that must be on the shelves for the orders, by article.
 pub(super) fn needed(jobs: &[Job]) -> BTreeMap<&'static str, u64> {
     let mut needed = BTreeMap::new();
-    for (article, quantity) in jobs.iter().flat_map(|j| &j.goods).filter(|(a, _)| a.location.is_some()) {
-        *needed.entry(article.sku).or_default() += u64::from(*quantity);
+    let edited = jobs.iter().flat_map(|j| j.fate.edited());
+    for (article, quantity) in jobs.iter().flat_map(|j| j.goods.clone()).chain(edited).filter(|(a, _)| !a.scarce) {
+        *needed.entry(article.sku).or_default() += u64::from(quantity);
     }
     needed
 }
@@ -199,19 +318,46 @@ impl Job {
         if number.is_multiple_of(2) {
             customer["phone"] = json!(format!("+493023125{:03}", number % 1_000));
         }
-        let lines: Vec<Value> = self.goods.iter().map(|(a, q)| json!({"sku": a.sku, "quantity": q})).collect();
-        json!({
+        let mut body = json!({
             "customer": customer,
             "currency": "EUR",
-            "lines": lines,
+            "lines": lines(&self.goods),
             "ship_to": {
                 "name": name, "line1": format!("Sample Street {number}"), "city": "Berlin", "postal_code": "10115", "country": "DE",
             },
             "payment": {"method": self.fate.payment_method()},
             "reference": run,
-            "channel": "demo",
-        })
+            "channel": if self.fate == Fate::Lost { LOST_CHANNEL } else { "demo" },
+        });
+        if let Some(policy) = self.fate.on_shortage() {
+            body["on_shortage"] = policy;
+        }
+        body
     }
+
+    /// The body of the edit that its fate asks for.
+    pub(super) fn edit(&self) -> Value {
+        json!({"lines": lines(&self.fate.edited()), "reason": "two more, please"})
+    }
+
+    /// One unit of what was ordered first.
+    pub(super) fn one(&self) -> Value {
+        json!([{"sku": self.goods[0].0.sku, "quantity": 1}])
+    }
+
+    /// Where what was ordered first belongs.
+    pub(super) fn home(&self) -> &'static str {
+        self.goods[0].0.location
+    }
+}
+
+fn lines(goods: &[(Article, u32)]) -> Vec<Value> {
+    goods.iter().map(|(a, q)| json!({"sku": a.sku, "quantity": q})).collect()
+}
+
+/// Where a delivery of an article goes.
+pub(super) fn home_of(sku: &str) -> Option<&'static str> {
+    ARTICLES.iter().find(|a| a.sku == sku).map(|a| a.location)
 }
 
 #[cfg(test)]
@@ -221,25 +367,38 @@ mod tests {
 
     #[test]
     fn a_demo_of_the_usual_size_has_every_fate() {
-        let fates: BTreeSet<Fate> = jobs(24, false).iter().map(|j| j.fate).collect();
-        assert_eq!(fates.len(), 12, "{fates:?}");
-        assert!(jobs(50, false).iter().all(|j| j.fate.ending().is_some()), "with --exit every order ends");
-        assert_eq!(jobs(24, true).iter().filter(|j| j.fate == Fate::Waiting).count(), 1);
-        assert_eq!(jobs(1, true)[0].fate, Fate::Delivered);
+        let fates: BTreeSet<Fate> = jobs(24, false, true).iter().map(|j| j.fate).collect();
+        assert_eq!(fates.len(), 23, "{fates:?}");
+        assert!(Fate::BENDS.iter().all(|(bend, _)| fates.contains(bend)));
+        assert!(jobs(50, false, true).iter().all(|j| j.fate.ending().is_some()), "with --exit every order ends");
+        let left: Vec<Fate> = jobs(24, true, true).iter().map(|j| j.fate).collect();
+        assert_eq!(left.iter().filter(|f| **f == Fate::Waiting).count(), 1);
+        assert!(Fate::BENDS.iter().all(|(bend, _)| left.contains(bend)), "the one that is left takes no bend's place");
+        assert_eq!(jobs(1, true, true)[0].fate, Fate::Delivered);
+        assert!(jobs(24, false, false).iter().all(|j| !matches!(j.fate, Fate::Approved | Fate::Refused)));
     }
 
     #[test]
     fn parcels_follow_from_where_the_goods_are() {
-        for job in jobs(24, false) {
-            let Some(ending) = job.fate.ending().filter(|e| e.parcels > 0) else { continue };
-            let places: BTreeSet<_> = job.goods.iter().map(|(a, _)| a.location.unwrap()).collect();
+        for job in jobs(24, false, true) {
+            let Some(ending) = job.fate.ending().filter(|e| e.status == "completed") else { continue };
+            let places: BTreeSet<_> = job.goods.iter().map(|(a, _)| a.location).collect();
             assert_eq!(places.len(), ending.parcels, "{:?}", job.fate);
         }
     }
 
     #[test]
-    fn the_sold_out_article_is_never_stocked() {
-        let needed = needed(&jobs(24, false));
-        assert!(!needed.contains_key("DEMO-VASE") && needed["DEMO-LAMP"] > 0, "{needed:?}");
+    fn what_is_scarce_is_never_stocked_and_what_is_reviewed_is_dear() {
+        let jobs = jobs(24, false, true);
+        let needed = needed(&jobs);
+        for article in ARTICLES {
+            assert!(!(article.scarce && needed.contains_key(article.sku)), "{needed:?}");
+        }
+        assert!(needed["DEMO-BOOK"] >= 6, "the edit is stocked for: {needed:?}");
+        for job in jobs {
+            let worth: i64 = job.goods.iter().map(|(a, q)| a.price * i64::from(*q)).sum();
+            let reviewed = matches!(job.fate, Fate::Approved | Fate::Refused);
+            assert!(if reviewed { worth >= REVIEWED_FROM } else { worth * 3 / 2 + 500 < REVIEWED_FROM }, "{:?}", job.fate);
+        }
     }
 }

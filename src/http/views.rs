@@ -12,6 +12,8 @@ pub(crate) struct Order {
     pub(crate) id: String,
     #[serde(default)]
     pub(crate) reference: Option<String>,
+    #[serde(default)]
+    pub(crate) channel: Option<String>,
     pub(crate) status: String,
     #[serde(default)]
     pub(crate) reason: Option<String>,
@@ -22,6 +24,13 @@ pub(crate) struct Order {
     pub(crate) payment: OrderPayment,
     #[serde(default)]
     pub(crate) shipments: Vec<Shipment>,
+    /// Units that wait for stock.
+    #[serde(default)]
+    pub(crate) waiting: Vec<ShipmentLine>,
+    #[serde(default)]
+    pub(crate) review: Option<OrderReview>,
+    #[serde(default)]
+    pub(crate) question: Option<OrderQuestion>,
     #[serde(default)]
     pub(crate) holds: Vec<OrderHold>,
     #[serde(default, deserialize_with = "truth")]
@@ -89,6 +98,21 @@ pub(crate) struct OrderHold {
     pub(crate) until: Option<Instant>,
 }
 
+/// A manual review while it is open.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct OrderReview {
+    #[serde(default)]
+    pub(crate) reasons: Vec<String>,
+    pub(crate) until: Instant,
+}
+
+/// What the customer was asked about a long wait.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct OrderQuestion {
+    pub(crate) until: Instant,
+    pub(crate) default: String,
+}
+
 /// What of an order needs a person.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct OrderAttention {
@@ -130,6 +154,9 @@ pub(crate) struct Stock {
     pub(crate) on_hand: u64,
     pub(crate) reserved: u64,
     pub(crate) available: u64,
+    /// Units that orders wait for.
+    #[serde(default)]
+    pub(crate) waiting: u64,
     #[serde(default)]
     pub(crate) locations: Vec<StockAt>,
 }

@@ -4,18 +4,28 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use oms_contract::start::{Deadlines, Patience};
+use oms_contract::start::{Deadlines, Patience, Policies};
 use oms_domain::customer::Email;
+use oms_domain::message::Locale;
+use oms_domain::review::ReviewDecision;
+use oms_domain::risk::RiskRules;
+use oms_domain::shortage::Decision;
+use oms_domain::stock::Strategy;
+use oms_gateways::templates::TimeZone;
 use oms_temporal::connect::{ApiKey, TlsSettings};
+use oms_workers::Alerts;
 
 use super::layers::Layers;
-use super::{SettingsError, TemporalSection};
+use super::{RetentionSection, SettingsError, ShopSection, TemporalSection};
 
 /// Namespaces and shops have names, not novels.
 const NAME_MAX: usize = 200;
 
 /// Longest duration that a setting may say: ten years, so that adding it to an instant never overflows.
 const DURATION_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
+
+/// Nothing is removed sooner: keys are promised for so long.
+const RETENTION_MIN: Duration = Duration::from_secs(30 * 24 * 3600);
 
 pub(super) const YES_OR_NO: &str = "true or false";
 
@@ -48,10 +58,6 @@ pub(super) fn temporal(layers: &Layers) -> Result<TemporalSection, SettingsError
 }
 
 pub(super) fn deadlines(layers: &Layers) -> Result<Deadlines, SettingsError> {
-    // Not used yet, but a bad value is reported now and not when the feature arrives.
-    for key in ["deadlines.review", "deadlines.backorder_max", "deadlines.return"] {
-        duration(layers, key)?;
-    }
     Ok(Deadlines {
         reservation: duration(layers, "deadlines.reservation")?,
         payment_action: duration(layers, "deadlines.payment_action")?,
@@ -59,6 +65,51 @@ pub(super) fn deadlines(layers: &Layers) -> Result<Deadlines, SettingsError> {
         stuck: duration(layers, "deadlines.stuck")?,
         capture_retry: duration(layers, "deadlines.capture_retry")?,
         defect_retry: duration(layers, "deadlines.defect_retry")?,
+        review: duration(layers, "deadlines.review")?,
+        backorder_max: duration(layers, "deadlines.backorder_max")?,
+        decision: duration(layers, "deadlines.decision")?,
+        change_window: layers.value("deadlines.change_window", "a duration from 0s to 3650d such as 0s, 15m or 2h", |text| {
+            humantime::parse_duration(text).ok().filter(|d| *d <= DURATION_MAX)
+        })?,
+        reauthorize_before: duration(layers, "deadlines.reauthorize_before")?,
+        return_: duration(layers, "deadlines.return")?,
+    })
+}
+
+pub(super) fn policies(layers: &Layers) -> Result<Policies, SettingsError> {
+    Ok(Policies {
+        review: layers.value("policies.review", "reject or approve", ReviewDecision::parse)?,
+        shortage: layers.value("policies.shortage", "cancel, ship_available or wait", Decision::parse)?,
+    })
+}
+
+pub(super) fn strategy(layers: &Layers) -> Result<Strategy, SettingsError> {
+    layers.value("stock.strategy", "fewest_shipments, nearest or priority", Strategy::parse)
+}
+
+pub(super) fn risk(layers: &Layers) -> Result<RiskRules, SettingsError> {
+    let amount = "minor units from 1 to 9007199254740991, or empty";
+    Ok(RiskRules {
+        amount_min: layers.optional("risk.amount_min", amount, |t| bounded(t, 1, (1 << 53) - 1))?,
+        velocity_max: layers
+            .optional("risk.velocity_max", "a whole number from 1 to 100000, or empty", |t| bounded(t, 1, 100_000))?,
+        velocity_window: optional_duration(layers, "risk.velocity_window")?,
+        address_mismatch: layers.value("risk.address_mismatch", YES_OR_NO, yes_or_no)?,
+    })
+}
+
+pub(super) fn retention(layers: &Layers) -> Result<RetentionSection, SettingsError> {
+    let wanted = "never, or a duration of at least 30d such as 90d: what clients may still ask for under their keys must stay";
+    let age = |key: &str| {
+        layers.value(key, wanted, |text| match text {
+            "never" => Some(None),
+            text => humantime::parse_duration(text).ok().filter(|d| (RETENTION_MIN..=DURATION_MAX).contains(d)).map(Some),
+        })
+    };
+    Ok(RetentionSection {
+        timeline: age("retention.timeline")?,
+        outbox: age("retention.outbox")?,
+        orders: age("retention.orders")?,
     })
 }
 
@@ -72,10 +123,46 @@ pub(super) fn patience(layers: &Layers) -> Result<Patience, SettingsError> {
     })
 }
 
+pub(super) fn shop(layers: &Layers) -> Result<ShopSection, SettingsError> {
+    let logo = |text: &str| (web(text) || text.starts_with("data:image/")).then(|| text.to_owned());
+    let base = |text: &str| web(text).then(|| text.trim_end_matches('/').to_owned());
+    Ok(ShopSection {
+        name: layers.value("shop.name", "a text of 1 to 200 characters", name)?,
+        sender: layers.value("shop.sender", "a mail address", sender)?,
+        reply_to: layers.optional("shop.reply_to", "a mail address", sender)?,
+        logo: layers.optional("shop.logo", "a URL such as https://shop.example.com/logo.png, or data:image/…", logo)?,
+        time_zone: layers.value("shop.time_zone", "an IANA name such as Europe/Berlin", TimeZone::parse)?,
+        locale: layers.value("shop.locale", "en, de or es", Locale::parse)?,
+        templates: layers.text("shop.templates").map(PathBuf::from),
+        base_url: layers.optional("shop.base_url", "a URL such as https://orders.example.com", base)?,
+    })
+}
+
+pub(super) fn alerts(layers: &Layers) -> Result<Alerts, SettingsError> {
+    Ok(Alerts {
+        mail: layers.optional("alerts.mail", "a mail address", sender)?,
+        webhook: layers
+            .optional("alerts.webhook", "a URL such as https://ops.example.com/hook", |t| web(t).then(|| t.to_owned()))?,
+        window: duration(layers, "alerts.window")?,
+    })
+}
+
+/// Whether a text is a web address.
+fn web(text: &str) -> bool {
+    reqwest::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some())
+}
+
 pub(super) fn duration(layers: &Layers, key: &str) -> Result<Duration, SettingsError> {
     layers.value(key, "a duration from 1ms to 3650d such as 20s, 12h or 30d", |text| {
         humantime::parse_duration(text).ok().filter(|d| (Duration::from_millis(1)..=DURATION_MAX).contains(d))
     })
+}
+
+pub(super) fn optional_duration(layers: &Layers, key: &str) -> Result<Option<Duration>, SettingsError> {
+    match layers.text(key) {
+        Some(_) => duration(layers, key).map(Some),
+        None => Ok(None),
+    }
 }
 
 pub(super) fn name(text: &str) -> Option<String> {

@@ -45,6 +45,37 @@ fn the_environment_beats_the_file_and_the_file_the_defaults() {
 }
 
 #[test]
+fn rules_are_off_and_nothing_is_removed_until_set() {
+    let settings = load(None, &[]).unwrap();
+    assert_eq!((settings.policies, settings.strategy), (Policies::default(), Strategy::default()));
+    assert!(settings.risk.is_off() && settings.handoff_max.is_none());
+    assert_eq!(settings.retention, RetentionSection { timeline: None, outbox: None, orders: None });
+    let set = load(
+        None,
+        &[
+            ("OMS__POLICIES__REVIEW", "approve"),
+            ("OMS__POLICIES__SHORTAGE", "ship_available"),
+            ("OMS__STOCK__STRATEGY", "priority"),
+            ("OMS__RISK__AMOUNT_MIN", "50000"),
+            ("OMS__RISK__VELOCITY_MAX", "3"),
+            ("OMS__RISK__VELOCITY_WINDOW", "1h"),
+            ("OMS__RISK__ADDRESS_MISMATCH", "true"),
+            ("OMS__WAREHOUSE__HANDOFF_MAX", "8h"),
+            ("OMS__RETENTION__ORDERS", "365d"),
+            ("OMS__DEADLINES__BACKORDER_MAX", "20s"),
+            ("OMS__DEADLINES__RETURN", "21s"),
+        ],
+    )
+    .unwrap();
+    assert_eq!((set.policies.review.as_str(), set.policies.shortage.as_str()), ("approve", "ship_available"));
+    assert_eq!((set.strategy, set.risk.amount_min, set.risk.velocity_max), (Strategy::Priority, Some(50_000), Some(3)));
+    assert_eq!((set.risk.window(), set.risk.address_mismatch), (Duration::from_secs(3_600), true));
+    assert_eq!(set.handoff_max, Some(Duration::from_secs(8 * 3_600)));
+    assert_eq!(set.retention.orders, Some(Duration::from_secs(365 * 24 * 3_600)));
+    assert_eq!((set.deadlines.backorder_max.as_secs(), set.deadlines.return_.as_secs()), (20, 21));
+}
+
+#[test]
 fn a_named_file_must_exist() {
     assert!(complaint(None, &[("OMS_CONFIG", "absent.toml")]).contains("absent.toml"));
     let broken = complaint(Some("[api\nlisten = 1"), &[]);
@@ -90,6 +121,18 @@ fn a_bad_value_names_key_origin_and_remedy_without_secrets() {
         ("OMS__DEADLINES__STUCK", "soon", "deadlines.stuck"),
         ("OMS__DEADLINES__REVIEW", "0s", "deadlines.review"),
         ("OMS__DEADLINES__RETURN", "99999999999999d", "deadlines.return"),
+        ("OMS__DEADLINES__CHANGE_WINDOW", "a while", "deadlines.change_window"),
+        ("OMS__POLICIES__REVIEW", "maybe", "policies.review"),
+        ("OMS__POLICIES__SHORTAGE", "reject", "policies.shortage"),
+        ("OMS__STOCK__STRATEGY", "cheapest", "stock.strategy"),
+        ("OMS__RISK__AMOUNT_MIN", "0", "risk.amount_min"),
+        ("OMS__RISK__VELOCITY_MAX", "many", "risk.velocity_max"),
+        ("OMS__RISK__VELOCITY_WINDOW", "0s", "risk.velocity_window"),
+        ("OMS__RISK__ADDRESS_MISMATCH", "perhaps", "risk.address_mismatch"),
+        ("OMS__WAREHOUSE__HANDOFF_MAX", "soon", "warehouse.handoff_max"),
+        ("OMS__RETENTION__TIMELINE", "29d", "retention.timeline"),
+        ("OMS__RETENTION__OUTBOX", "30days 1banana", "retention.outbox"),
+        ("OMS__RETENTION__ORDERS", "", "retention.orders"),
         ("OMS__PRICING__TAX_BPS", "-1", "pricing.tax_bps"),
         ("OMS__TEMPORAL__PORT", "70000", "temporal.port"),
         ("OMS__API__ALLOW_UNAUTHENTICATED_PUBLIC_LISTENER", "maybe", "api.allow_unauthenticated_public_listener"),
@@ -99,6 +142,14 @@ fn a_bad_value_names_key_origin_and_remedy_without_secrets() {
         ("OMS__LOG__FORMAT", "xml", "log.format"),
         ("OMS__SHOP__NAME", "", "shop.name"),
         ("OMS__SHOP__SENDER", "nobody", "shop.sender"),
+        ("OMS__SHOP__REPLY_TO", "nobody", "shop.reply_to"),
+        ("OMS__SHOP__LOGO", "logo.png", "shop.logo"),
+        ("OMS__SHOP__TIME_ZONE", "Europe/Atlantis", "shop.time_zone"),
+        ("OMS__SHOP__LOCALE", "fr", "shop.locale"),
+        ("OMS__SHOP__BASE_URL", "shop.example.com", "shop.base_url"),
+        ("OMS__ALERTS__MAIL", "nobody", "alerts.mail"),
+        ("OMS__ALERTS__WEBHOOK", "ftp://h/", "alerts.webhook"),
+        ("OMS__ALERTS__WINDOW", "soon", "alerts.window"),
         ("OMS__DATA_DIR", "", "data_dir"),
     ] {
         let text = complaint(None, &[(name, value)]);

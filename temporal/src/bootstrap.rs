@@ -142,6 +142,13 @@ pub async fn bootstrap(
     Ok(Bootstrapped { namespace_created, attributes_created, retention })
 }
 
+/// How long the client's namespace keeps closed runs; `None` if the server does not tell.
+pub async fn retention(client: &Client) -> Option<Duration> {
+    let body = DescribeNamespaceRequest { namespace: client.namespace(), ..Default::default() };
+    let described = client.connection().workflow_service().describe_namespace(request(body)).await.ok()?.into_inner();
+    described.config?.workflow_execution_retention_ttl?.try_into().ok()
+}
+
 struct Bootstrap<'a> {
     client: &'a Client,
     namespace: String,

@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use temporalio_client::Client;
+use temporalio_common::worker::WorkerDeploymentOptions;
 use temporalio_sdk::runtime::worker_tuner::{FixedSizeSlotSupplier, SlotSupplier, TunerHolder};
 use temporalio_sdk::runtime::{Runtime, RuntimeOptions};
 use temporalio_sdk::{Worker, WorkerOptions};
@@ -62,6 +63,8 @@ pub struct WorkerTuning {
     pub activity_slots: usize,
     /// Local activities at once.
     pub local_activity_slots: usize,
+    /// What histories name as the build that wrote them. Identifies, and steers nothing: tasks go to workers of any build.
+    pub build: String,
 }
 
 impl Default for WorkerTuning {
@@ -73,6 +76,7 @@ impl Default for WorkerTuning {
             workflow_slots: 100,
             activity_slots: 100,
             local_activity_slots: 100,
+            build: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
 }
@@ -91,6 +95,7 @@ pub fn worker_options(queue: &str, tuning: &WorkerTuning) -> WorkerOptions {
         .graceful_shutdown_period(tuning.graceful_shutdown)
         .sticky_queue_schedule_to_start_timeout(tuning.sticky_timeout)
         .tuner(slots)
+        .deployment_options(WorkerDeploymentOptions::from_build_id(tuning.build.clone()))
         .build()
 }
 

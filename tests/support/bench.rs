@@ -7,7 +7,8 @@ use oms_domain::ids::{Location, OrderId, ShipmentId};
 use oms_domain::order::Status;
 use oms_domain::payment::PaymentMethod;
 use oms_domain::shipment::{ScanType, ShipmentStatus};
-use oms_domain::stock::Quantity;
+use oms_domain::shortage::ShortagePolicy;
+use oms_domain::stock::{Quantity, Strategy};
 use oms_gateways::carrier::{BookRequest, BookingStatus, CancelRequest, Carrier};
 use oms_gateways::faults::{Fault, FaultMode, Party};
 use oms_gateways::payment::{AuthorizeRequest, CaptureRequest, OperationKind, OperationResult, PaymentGateway, VoidRequest};
@@ -61,19 +62,26 @@ fn follows_the_report(step: Step) -> bool {
 /// The world, and its workers' process.
 pub struct Bench {
     pub world: World,
+    place: Place,
     worker: Option<Process>,
 }
 
 impl Bench {
     /// With the article `mug`, ten in stock, and workers.
     pub async fn new() -> Self {
+        Self::under(&[]).await
+    }
+
+    /// The same, with settings of its workers' own.
+    pub async fn under(settings: &[(&str, &str)]) -> Self {
         let mut world = World::idle(WorkerTuning::default()).await;
         world.patience.sql_attempt = Duration::from_secs(3);
         world.patience.gateway_attempt = Duration::from_secs(5);
         world.deadlines.capture_retry = Duration::from_millis(500);
         world.shelf("mug", "berlin", 10, 1999).await;
-        let worker = Some(Place::of(&world).worker().await);
-        Self { world, worker }
+        let place = settings.iter().fold(Place::of(&world), |place, (name, value)| place.with(name, value));
+        let worker = Some(place.worker().await);
+        Self { world, place, worker }
     }
 
     /// SIGKILL to the workers' process.
@@ -83,7 +91,7 @@ impl Bench {
 
     /// New workers, in a process of their own.
     pub async fn restart(&mut self) {
-        self.worker = Some(Place::of(&self.world).worker().await);
+        self.worker = Some(self.place.worker().await);
     }
 
     pub async fn mug(&self, key: &str) -> OrderId {
@@ -116,11 +124,12 @@ impl Bench {
         }
     }
 
-    async fn connection(&self) -> SqliteConnection {
+    pub async fn connection(&self) -> SqliteConnection {
         SqliteConnection::connect(&format!("sqlite:{}", self.world.dir.path().join("oms.db").display())).await.unwrap()
     }
 
-    async fn sql(&self, statement: String) {
+    /// Does something to the database behind everybody's back.
+    pub async fn sql(&self, statement: String) {
         sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut self.connection().await).await.unwrap();
     }
 
@@ -261,7 +270,15 @@ impl Bench {
         let (amount, payments) = (order.totals.total, &self.world.sandbox.payments);
         match step {
             Step::Reserve => {
-                let reserve = Reserve { order_id: id.clone(), revision: 1, lines, expires_at: now() + Duration::from_secs(60) };
+                let reserve = Reserve {
+                    order_id: id.clone(),
+                    revision: 1,
+                    lines,
+                    expires_at: now() + Duration::from_secs(60),
+                    policy: ShortagePolicy::Reject,
+                    placed_at: order.placed_at,
+                    strategy: Strategy::FewestShipments,
+                };
                 self.world.store.reserve(&reserve, now()).await.unwrap();
             }
             Step::Authorize => {
@@ -315,7 +332,7 @@ impl Bench {
 }
 
 /// Looks as often as it can: what is awaited is to be met in the act.
-async fn eagerly<F: Future<Output = bool>>(what: &str, mut seen: impl FnMut() -> F) {
+pub async fn eagerly<F: Future<Output = bool>>(what: &str, mut seen: impl FnMut() -> F) {
     let began = std::time::Instant::now();
     while !seen().await {
         assert!(began.elapsed() < PATIENT, "waited in vain until {what}");

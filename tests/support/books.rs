@@ -6,7 +6,7 @@ use oms_domain::order::Status;
 use oms_domain::shipment::ShipmentStatus;
 use oms_gateways::payment::OperationResult;
 
-use super::world::{World, now};
+use super::world::World;
 
 /// Asserts that the books balance: stock, money at our side and at the gateway's own, bookings, timeline and outbox.
 pub async fn balanced(world: &World) {
@@ -22,7 +22,7 @@ pub async fn findings(world: &World) -> Vec<String> {
             findings.push(what);
         }
     };
-    for shelf in world.store.audit_stock(now()).await.unwrap() {
+    for shelf in world.store.audit_stock(world.now()).await.unwrap() {
         let place = format!("{} in {}", shelf.sku, shelf.location);
         check(
             shelf.on_hand == shelf.movements_sum,
@@ -51,7 +51,8 @@ pub async fn findings(world: &World) -> Vec<String> {
         );
         check(payment.refunded.minor <= payment.captured.minor, format!("{id}: refunded more than captured"));
         let shipped: i64 = life.shipments.iter().filter(|s| s.status.departed()).map(|s| s.amount.minor).sum();
-        let settled = payment.captured.minor == shipped || order.needs_attention || !order.status.is_terminal();
+        let waived = payment.waived.map_or(0, |w| w.minor);
+        let settled = payment.captured.minor + waived == shipped || order.needs_attention || !order.status.is_terminal();
         check(settled, format!("{id}: shipped for {shipped} but captured {}", payment.captured));
         check(order.timeline_count == order.timeline_max_seq, format!("{id}: the timeline has gaps"));
         check(order.timeline_count == order.outbox_count, format!("{id}: facts without an outbox row"));
@@ -65,6 +66,14 @@ pub async fn findings(world: &World) -> Vec<String> {
                 theirs.iter().flat_map(|p| &p.operations).filter(|o| o.key == *key && o.result == OperationResult::Ok).count();
             check(times == 1, format!("{id}: {key} had its effect {times} times"));
         }
+        if order.status.is_terminal() {
+            check(live == 0, format!("{id}: ended with funds still held"));
+        }
+        let refunded: i64 = theirs.iter().map(|p| p.refunded.minor).sum();
+        check(
+            refunded == payment.refunded.minor,
+            format!("{id}: the gateway gave {refunded} back, we know of {}", payment.refunded),
+        );
         if matches!(order.status, Status::Cancelled | Status::Rejected) {
             check(order.held_units == 0, format!("{id}: ended with stock promised"));
             check(live == 0 && captured == 0, format!("{id}: ended with money held or taken"));
@@ -79,7 +88,7 @@ pub async fn findings(world: &World) -> Vec<String> {
                 format!("{id}: shipped {} of {}", order.committed_units, order.ordered_units),
             );
             check(
-                life.shipments.iter().all(|s| s.status == ShipmentStatus::Delivered),
+                life.live_shipments().all(|s| s.status == ShipmentStatus::Delivered),
                 format!("{id}: completed but not delivered"),
             );
         }

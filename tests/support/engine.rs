@@ -33,8 +33,14 @@ pub fn tools() -> PathBuf {
 
 /// Starts a command that ends when this process does.
 pub fn tethered(command: &str) {
+    tethered_while(command, "true");
+}
+
+/// Starts a command that ends when this process does, or when the shell's `condition` no longer holds.
+pub fn tethered_while(command: &str, condition: &str) {
     let watch = format!(
-        "{command} & c=$!; trap 'kill -9 $c' EXIT; while kill -0 {} 2>/dev/null && kill -0 $c 2>/dev/null; do sleep 0.5; done",
+        "{command} & c=$!; trap 'kill -9 $c' EXIT; \
+         while kill -0 {} 2>/dev/null && kill -0 $c 2>/dev/null && {condition}; do sleep 0.5; done",
         std::process::id()
     );
     let mut shell = Command::new("sh");
@@ -49,7 +55,9 @@ pub fn address() -> &'static str {
         for _ in 0..3 {
             let (port, ui) = (free_port(), free_port());
             tethered(&format!(
-                "'{}' server start-dev --headless --ip 127.0.0.1 --port {port} --ui-port {ui} --log-level never",
+                "'{}' server start-dev --headless --ip 127.0.0.1 --port {port} --ui-port {ui} --log-level never \
+                 --dynamic-config-value matching.numTaskqueueReadPartitions=1 \
+                 --dynamic-config-value matching.numTaskqueueWritePartitions=1",
                 cli.path.display()
             ));
             let began = Instant::now();

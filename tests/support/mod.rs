@@ -2,11 +2,15 @@
 
 pub mod bench;
 pub mod books;
+pub mod driver;
 pub mod engine;
+pub mod fate;
 pub mod http;
+pub mod model;
 pub mod postgres;
 pub mod roles;
 pub mod shop;
+pub mod skipping;
 pub mod stack;
 pub mod world;
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use oms_activities::Clock;
 use oms_activities::notifications::Shop;
 use oms_contract::command::{Cancel, CancelAnswer, PlaceHold, ReleaseHold, ShipmentAnswer, ShipmentEvent, StatusAnswer};
 use oms_contract::names::{Queue, order_workflow};
-use oms_contract::start::{Deadlines, OrderLine, OrderStart, Patience};
+use oms_contract::start::{Deadlines, OrderLine, OrderStart, Patience, Policies, SHAPE};
 use oms_contract::workflow as mark;
 use oms_domain::customer::{Address, Country, Customer, Email, Line, Phone};
 use oms_domain::ids::{CustomerId, HoldId, Location, OrderId, ShipmentId, Sku};
@@ -15,13 +16,16 @@ use oms_domain::money::{Currency, Money};
 use oms_domain::order::Status;
 use oms_domain::payment::PaymentMethod;
 use oms_domain::pricing::PriceRules;
+use oms_domain::risk::RiskRules;
 use oms_domain::shipment::{Scan, ScanType};
+use oms_domain::shortage::OnShortage;
+use oms_domain::stock::Strategy;
 use oms_gateways::mail::MailFolder;
 use oms_gateways::sandbox::Sandbox;
 use oms_gateways::sms::SmsFolder;
 use oms_store::{Intake, Moved, Movement, NewLine, NewOrder, Product, Store, StoredOrder};
 use oms_temporal::worker::WorkerTuning;
-use oms_workers::{Fleet, Gateways, Parts, relay};
+use oms_workers::{Fleet, Gateways, Parts, Reconciliation, Retention, relay};
 use temporalio_client::errors::WorkflowUpdateError;
 use temporalio_client::{Client, WorkflowHandle, WorkflowStartOptions};
 use tokio_util::sync::CancellationToken;
@@ -38,6 +42,11 @@ pub struct World {
     pub parts: Parts,
     pub deadlines: Deadlines,
     pub patience: Patience,
+    pub on_shortage: OnShortage,
+    pub risk: RiskRules,
+    pub policies: Policies,
+    /// Off only on an engine that knows none.
+    pub search_attributes: bool,
     fleet: Option<Fleet>,
     relay: CancellationToken,
 }
@@ -64,20 +73,37 @@ impl World {
 
     /// Everything but workers.
     pub async fn idle(tuning: WorkerTuning) -> Self {
+        let client = engine::namespace(&format!("test-{}", uuid())).await;
+        Self::on(client, oms_activities::system_clock(), tuning).await
+    }
+
+    /// The same on an engine and by a clock of the caller's.
+    pub async fn on(client: Client, clock: Clock, tuning: WorkerTuning) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::connect(&format!("sqlite:{}", dir.path().join("oms.db").display())).await.unwrap();
         store.migrate().await.unwrap();
         let sandbox = Sandbox::open(dir.path()).await.unwrap();
-        let client = engine::namespace(&format!("test-{}", uuid())).await;
         let gateways = Gateways {
             payments: Arc::new(sandbox.payments.clone()),
             carrier: Arc::new(sandbox.carrier.clone()),
             mailer: Arc::new(MailFolder::new(dir.path().join("mail"), sandbox.faults.clone())),
             texter: Arc::new(SmsFolder::new(dir.path().join("sms"), sandbox.faults.clone())),
-            shop: Shop { name: "Test Shop".into(), sender: Email::parse("shop@example.com").unwrap() },
+            shop: Shop::plain("Test Shop", Email::parse("shop@example.com").unwrap()).unwrap(),
         };
-        let clock = oms_activities::system_clock();
-        let parts = Parts { client: client.clone(), store: store.clone(), gateways, clock: clock.clone(), tuning };
+        let parts = Parts {
+            client: client.clone(),
+            store: store.clone(),
+            gateways,
+            clock: clock.clone(),
+            tuning,
+            patience: Patience { first: Duration::from_millis(100), most: Duration::from_secs(1), ..Default::default() },
+            alerts: Default::default(),
+            watch_every: Duration::from_millis(300),
+            handoff_max: None,
+            reconciliation: Reconciliation { every: None, ..Default::default() },
+            retention: Retention::default(),
+            janitor_every: Duration::from_millis(300),
+        };
         let relay = CancellationToken::new();
         let sink = Arc::new(relay::JournalSink::in_directory(dir.path()));
         tokio::spawn(relay::run(store.clone(), sink, clock, relay.clone()));
@@ -89,9 +115,18 @@ impl World {
             parts,
             deadlines: Deadlines::default(),
             patience: Patience { first: Duration::from_millis(100), most: Duration::from_secs(1), ..Default::default() },
+            on_shortage: OnShortage::default(),
+            risk: RiskRules::default(),
+            policies: Policies::default(),
+            search_attributes: true,
             fleet: None,
             relay,
         }
+    }
+
+    /// What the world's clock says.
+    pub fn now(&self) -> oms_domain::Instant {
+        (self.parts.clock)()
     }
 
     pub async fn start_workers(&mut self, roles: &[Queue]) {
@@ -111,24 +146,33 @@ impl World {
 
     /// An article with stock in a place.
     pub async fn shelf(&self, name: &str, place: &str, quantity: i64, price: i64) {
-        let product =
-            Product { sku: sku(name), name: Line::parse(format!("The {name}")).unwrap(), price: eur(price), weight_g: None };
-        self.store.put_product(&product, now()).await.unwrap();
+        let product = Product {
+            sku: sku(name),
+            name: Line::parse(format!("The {name}")).unwrap(),
+            price: eur(price),
+            weight_g: None,
+            low_stock_at: None,
+        };
+        self.store.put_product(&product, self.now()).await.unwrap();
         if quantity > 0 {
-            let receipt = Movement {
-                sku: sku(name),
-                location: Location::parse(place).unwrap(),
-                quantity,
-                reason: "delivery".into(),
-                actor: "test".into(),
-                key: None,
-            };
-            assert!(matches!(self.store.receive(&receipt, now()).await.unwrap(), Moved::Done(_)));
+            self.receive(name, place, quantity).await;
         }
     }
 
     /// An order as the API makes one: intake, then the workflow's start.
     pub async fn place(&self, key: &str, method: &str, lines: &[(&str, u32)]) -> OrderId {
+        self.place_under(key, method, lines, self.on_shortage, |_| {}).await
+    }
+
+    /// The same, under terms of its own.
+    pub async fn place_under(
+        &self,
+        key: &str,
+        method: &str,
+        lines: &[(&str, u32)],
+        on_shortage: OnShortage,
+        terms: impl FnOnce(&mut OrderStart),
+    ) -> OrderId {
         let order = NewOrder {
             id: OrderId::from_key("default", "public", key),
             client: "public".into(),
@@ -138,6 +182,8 @@ impl World {
                 name: Line::parse("Canary Wharfinger").unwrap(),
                 email: Email::parse("canary@example.com").unwrap(),
                 phone: Some(Phone::parse("+4930555000111").unwrap()),
+                locale: None,
+                notify: Vec::new(),
             },
             ship_to: Address {
                 name: Line::parse("Canary Wharfinger").unwrap(),
@@ -148,28 +194,40 @@ impl World {
                 postal_code: Line::parse("10115").unwrap(),
                 country: Country::parse("DE").unwrap(),
             },
+            bill_to: None,
             currency: Currency::parse("EUR").unwrap(),
             lines: lines.iter().map(|(name, quantity)| NewLine { sku: sku(name), quantity: *quantity }).collect(),
+            discounts: Vec::new(),
+            on_shortage,
+            shape: oms_contract::start::SHAPE,
             payment_method: PaymentMethod(method.into()),
             reference: None,
             channel: None,
             test: true,
         };
-        let row = match self.store.intake(&order, &PriceRules { shipping_minor: 490, tax_bps: 1900 }, now()).await.unwrap() {
+        let row = match self.store.intake(&order, &PriceRules { shipping_minor: 490, tax_bps: 1900 }, self.now()).await.unwrap() {
             Intake::Placed(row) | Intake::Known(row) => row,
             other => panic!("{other:?}"),
         };
-        let start = OrderStart {
+        let mut start = OrderStart {
             order_id: row.id.clone(),
             placed_at: row.placed_at,
             currency: row.currency,
             lines: row.lines.iter().map(|l| OrderLine { sku: l.sku.clone(), quantity: l.quantity, total: l.total }).collect(),
             total: row.totals.total,
             method: row.payment_method.clone(),
+            rules: row.price_rules,
+            on_shortage: row.on_shortage,
+            strategy: Strategy::default(),
+            risk: self.risk,
+            policies: self.policies,
+            shape: SHAPE,
+            unwind: None,
             deadlines: self.deadlines,
             patience: self.patience,
-            search_attributes: true,
+            search_attributes: self.search_attributes,
         };
+        terms(&mut start);
         let options = WorkflowStartOptions::new(Queue::Orders.name(), order_workflow(&row.id)).build();
         self.client.start_workflow(mark::Order, start, options).await.unwrap();
         row.id
@@ -213,6 +271,19 @@ impl World {
             actor: Some("tester".into()),
         };
         self.run(id).execute_update(mark::PlaceHoldUpdate, command, Default::default()).await.unwrap().id
+    }
+
+    /// Units that come in.
+    pub async fn receive(&self, name: &str, place: &str, quantity: i64) {
+        let receipt = Movement {
+            sku: sku(name),
+            location: Location::parse(place).unwrap(),
+            quantity,
+            reason: "delivery".into(),
+            actor: "test".into(),
+            key: None,
+        };
+        assert!(matches!(self.store.receive(&receipt, self.now()).await.unwrap(), Moved::Done(_)));
     }
 
     pub async fn release(&self, id: &OrderId, hold: &HoldId) {

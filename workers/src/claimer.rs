@@ -2,7 +2,7 @@
 //! is started again under its id, so a message is claimed for good and sent by one run.
 
 use oms_contract::names::{Queue, mailout_workflow};
-use oms_contract::start::{MailoutStart, Patience};
+use oms_contract::start::MailoutStart;
 use oms_contract::workflow::Mailout;
 use oms_domain::ids::MessageId;
 use rand::RngExt;
@@ -60,7 +60,7 @@ async fn claim(parts: &Parts) -> Result<(), oms_store::StoreError> {
 
 /// A start that fails is repeated by [`revive`].
 async fn start(parts: &Parts, batch_id: &str, messages: Vec<MessageId>) {
-    let input = MailoutStart { messages, patience: Patience::default() };
+    let input = MailoutStart { messages, patience: parts.patience };
     let options = WorkflowStartOptions::new(Queue::Notifications.name(), mailout_workflow(batch_id))
         .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
         .id_conflict_policy(WorkflowIdConflictPolicy::UseExisting)

@@ -1,19 +1,34 @@
-//! Plugs decisions and effects into task queues: one file per queue says what it registers. Beside them run the intake's sweeper
-//! (role `orders`), the claimer of messages (role `notifications`) and the relay of the outbox.
+//! Plugs decisions and effects into task queues: one file per queue says what it registers. Beside them run the intake's sweeper,
+//! the waker of orders that wait for stock, the starter of refunds and returns, the redriver, the reconciliation's schedule and the
+//! janitor (role `orders`), the claimer of messages and the teller of alerts (role `notifications`), the watchdog (every role), and
+//! the relay of the outbox.
 
+mod alerter;
 mod claimer;
 mod inventory;
+mod janitor;
 mod notifications;
 mod orders;
 mod payments;
+mod reconciler;
+mod redriver;
+mod refunder;
 pub mod relay;
 mod shipping;
 mod sweeper;
+mod switch;
+mod waker;
+pub mod watchdog;
+
+pub use alerter::Alerts;
+pub use janitor::Retention;
+pub use reconciler::Reconciliation;
 
 use futures::future::{FutureExt, select_all};
 use oms_activities::Clock;
 use oms_activities::notifications::Shop;
 use oms_contract::names::Queue;
+use oms_contract::start::Patience;
 use oms_gateways::carrier::Carrier;
 use oms_gateways::mail::Mailer;
 use oms_gateways::payment::PaymentGateway;
@@ -21,10 +36,12 @@ use oms_gateways::sms::Texter;
 use oms_store::Store;
 use oms_temporal::worker::{WorkerError, WorkerThread, WorkerTuning, runtime, worker_options};
 use std::sync::Arc;
+use std::time::Duration;
+use switch::Gate;
 use temporalio_client::Client;
 use temporalio_sdk::WorkerOptions;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// The outside parties.
 #[derive(Clone)]
@@ -54,12 +71,34 @@ pub struct Parts {
     pub clock: Clock,
     /// Slots, caches and the drain's length.
     pub tuning: WorkerTuning,
+    /// Retry pauses and attempt limits of what is started here.
+    pub patience: Patience,
+    /// Whom to tell that a person is needed.
+    pub alerts: Alerts,
+    /// How often the watchdog looks for orders that should have moved; see [`WATCH_EVERY`].
+    pub watch_every: Duration,
+    /// How long a warehouse may take to take a booked shipment over before a person looks. None: as long as it likes.
+    pub handoff_max: Option<Duration>,
+    /// When our books are compared with those of others.
+    pub reconciliation: Reconciliation,
+    /// What is deleted at which age.
+    pub retention: Retention,
+    /// How often it is looked for what is too old; see [`SWEEP_EVERY`].
+    pub janitor_every: Duration,
 }
+
+/// How often the watchdog looks, unless it is told otherwise: an order past its deadline is listed within a minute.
+pub const WATCH_EVERY: Duration = Duration::from_secs(15);
+
+/// How often it is looked for what is too old, unless told otherwise.
+pub const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
 
 /// Running workers.
 pub struct Fleet {
     threads: Vec<WorkerThread>,
-    stop: CancellationToken,
+    gates: Vec<Gate>,
+    // what was started stops again when a later start fails
+    stop: DropGuard,
     companions: Vec<JoinHandle<()>>,
 }
 
@@ -85,32 +124,52 @@ impl Fleet {
     pub async fn start(roles: &[Queue], parts: Parts) -> Result<Self, WorkerError> {
         let runtime = runtime()?;
         let stop = CancellationToken::new();
-        let mut fleet = Self { threads: Vec::new(), stop: stop.clone(), companions: Vec::new() };
+        let mut fleet = Self { threads: Vec::new(), gates: Vec::new(), stop: stop.clone().drop_guard(), companions: Vec::new() };
         for role in roles {
-            let thread = WorkerThread::spawn(runtime.clone(), parts.client.clone(), options(*role, &parts)?).await?;
-            fleet.threads.push(thread);
+            match switch::dependency(*role) {
+                None => {
+                    let options = options(*role, &parts)?;
+                    fleet.threads.push(WorkerThread::spawn(runtime.clone(), parts.client.clone(), options).await?);
+                }
+                Some(dependency) => {
+                    let gate = Gate::start(*role, dependency, runtime.clone(), parts.clone(), stop.clone()).await?;
+                    fleet.gates.push(gate);
+                }
+            }
             match role {
-                Queue::Orders => fleet.companions.push(tokio::spawn(sweeper::run(parts.clone(), stop.clone()))),
-                Queue::Notifications => fleet.companions.push(tokio::spawn(claimer::run(parts.clone(), stop.clone()))),
+                Queue::Orders => {
+                    fleet.companions.push(tokio::spawn(sweeper::run(parts.clone(), stop.clone())));
+                    fleet.companions.push(tokio::spawn(waker::run(parts.clone(), stop.clone())));
+                    fleet.companions.push(tokio::spawn(refunder::run(parts.clone(), stop.clone())));
+                    fleet.companions.push(tokio::spawn(redriver::run(parts.clone(), stop.clone())));
+                    fleet.companions.push(tokio::spawn(reconciler::keep_schedule(parts.clone(), stop.clone())));
+                    fleet.companions.push(tokio::spawn(janitor::run(parts.clone(), stop.clone())));
+                }
+                Queue::Notifications => {
+                    fleet.companions.push(tokio::spawn(claimer::run(parts.clone(), stop.clone())));
+                    fleet.companions.push(tokio::spawn(alerter::run(parts.clone(), stop.clone())));
+                }
                 Queue::Inventory | Queue::Payments | Queue::Shipping => {}
             }
         }
+        // in every process of workers: whoever is left says that the others are gone
+        fleet.companions.push(tokio::spawn(watchdog::run(parts.clone(), stop.clone())));
         Ok(fleet)
     }
 
     /// Waits until a worker ends on its own, which is always a failure.
     pub async fn failed(&self) -> WorkerError {
-        if self.threads.is_empty() {
-            return std::future::pending().await;
-        }
-        let ends = self.threads.iter().map(|thread| thread.finished().map(|end| (thread.queue().to_owned(), end)).boxed());
-        let ((queue, end), ..) = select_all(ends).await;
-        end.err().unwrap_or(WorkerError::Ended { queue, reason: "it stopped without being asked".to_owned() })
+        let threads = self.threads.iter().map(|thread| switch::died(Some(thread)).boxed());
+        let gates = self.gates.iter().map(|gate| gate.failed().boxed());
+        let mut ends: Vec<_> = threads.chain(gates).collect();
+        // without a worker nothing ever ends
+        ends.push(std::future::pending().boxed());
+        select_all(ends).await.0
     }
 
     /// Stops: no new task is taken, running ones get the drain's time to finish.
     pub async fn stop(self) {
-        self.stop.cancel();
+        drop(self.stop);
         for thread in &self.threads {
             thread.stop();
         }
@@ -118,6 +177,9 @@ impl Fleet {
             if let Err(error) = companion.await {
                 tracing::warn!(%error, "a companion of the workers ended badly");
             }
+        }
+        for gate in self.gates {
+            gate.join().await;
         }
         for thread in self.threads {
             if let Err(error) = thread.join().await {

@@ -15,6 +15,7 @@ pub(crate) fn register(mut options: WorkerOptions, parts: &Parts) -> Result<Work
         mailer: parts.gateways.mailer.clone(),
         texter: parts.gateways.texter.clone(),
         shop: parts.gateways.shop.clone(),
+        fresh_token: std::sync::Arc::new(|| format!("{:032x}", rand::random::<u128>())),
         clock: parts.clock.clone(),
     });
     Ok(options)

@@ -1,9 +1,9 @@
-//! The relay: publishes the outbox's rows, in order per order, and alone marks them published. At least once: a consumer drops what
+//! The relay: publishes the outbox's rows, in order per subject, and alone marks them published. At least once: a consumer drops what
 //! it has seen by the event's id.
 
 use async_trait::async_trait;
 use oms_activities::Clock;
-use oms_store::{OutboxRow, Store};
+use oms_store::{OutboxRow, Store, Subject};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,9 +42,12 @@ impl EventSink for JournalSink {
     async fn publish(&self, events: &[OutboxRow]) -> Result<(), SinkError> {
         let mut lines = Vec::new();
         for event in events {
+            let (about, id) = match &event.subject {
+                Subject::Order(order) => ("order_id", order.as_str()),
+                Subject::Sku(sku) => ("sku", sku.as_str()),
+            };
             let line = serde_json::json!({
-                "id": event.event_id, "type": event.kind, "order_id": event.order_id, "seq": event.seq,
-                "time": event.created_at, "data": event.body,
+                "id": event.event_id, "type": event.kind, about: id, "seq": event.seq, "time": event.created_at, "data": event.body,
             });
             lines.extend_from_slice(line.to_string().as_bytes());
             lines.push(b'\n');

@@ -6,7 +6,7 @@ use oms_contract::definitions::{Inventory, Orders};
 use oms_contract::names::Queue;
 use oms_contract::start::AftermathStart;
 use oms_domain::event::{Fact, FactKind};
-use oms_domain::life::{Attention, DEPARTED_AFTER_CANCEL};
+use oms_domain::review::{Attention, DEPARTED_AFTER_CANCEL};
 use oms_domain::shipment::{ScanResult, ShipmentStatus};
 use temporalio_workflow::{
     ActivityExecutionError, WorkflowCancellationToken, WorkflowContext, WorkflowContextView, WorkflowResult, workflow,
@@ -71,9 +71,17 @@ impl Aftermath {
                 fact(format!("departed/{shipment}"), FactKind::StockDeparted),
                 fact(format!("attention/{DEPARTED_AFTER_CANCEL}/{shipment}"), FactKind::AttentionRaised).because(detail),
             ],
-            attention: Some(Attention { code: DEPARTED_AFTER_CANCEL.to_owned(), detail: detail.to_owned(), since: at }),
+            attention: Some(Attention {
+                code: DEPARTED_AFTER_CANCEL.to_owned(),
+                shipment: Some(shipment.clone()),
+                detail: detail.to_owned(),
+                since: at,
+            }),
             shipment: Some((shipment.clone(), ShipmentStatus::from(scan.kind))),
             scan: Some(HeardScan { scan: scan.clone(), result: ScanResult::Applied }),
+            opened: Vec::new(),
+            settled: Vec::new(),
+            resolved: Vec::new(),
         }
     }
 }

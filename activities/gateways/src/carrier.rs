@@ -4,10 +4,13 @@ use async_trait::async_trait;
 use oms_domain::Instant;
 use oms_domain::customer::Address;
 use oms_domain::ids::{Location, ShipmentId};
+use oms_domain::reconciliation::{CarrierBooking, Listed};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 use crate::GatewayError;
 
+mod label;
 mod sandbox;
 pub use sandbox::{BookingStatus, SandboxBooking, SandboxCarrier};
 
@@ -39,6 +42,21 @@ pub struct CancelRequest {
     pub now: Instant,
 }
 
+/// What the carrier wants on the parcel. Personal data.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Label {
+    /// Its media type, such as `image/svg+xml`.
+    pub media_type: String,
+    /// The document.
+    pub text: String,
+}
+
+impl fmt::Debug for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Label({}, {} bytes)", self.media_type, self.text.len())
+    }
+}
+
 /// Answer to a booking.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -51,6 +69,8 @@ pub enum Booking {
         tracking_number: String,
         /// The carrier's id of the booking.
         reference: String,
+        /// The parcel's label, where the carrier gives one. A lookup has none: ask to book again under the same key.
+        label: Option<Label>,
     },
     /// It will not, and never under this key.
     Refused {
@@ -90,6 +110,10 @@ pub trait Carrier: Send + Sync {
 
     /// The truth about one idempotency key; `None` if nothing ever took effect under it. Errors: [`GatewayError`].
     async fn lookup(&self, key: &str) -> Result<Option<CarrierOperation>, GatewayError>;
+
+    /// A page of the carrier's own books: bookings made at or after `since`, oldest first, behind the cursor that the page before
+    /// gave. Errors: [`GatewayError`].
+    async fn bookings(&self, since: Instant, after: Option<&str>, limit: u32) -> Result<Listed<CarrierBooking>, GatewayError>;
 
     /// Whether no real parcel moves.
     fn is_sandbox(&self) -> bool;

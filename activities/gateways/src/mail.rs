@@ -32,6 +32,8 @@ pub struct MailMessage {
     pub to: MailAddress,
     /// Who it comes from.
     pub from: MailAddress,
+    /// Where answers go, if not to the sender.
+    pub reply_to: Option<Email>,
     /// Subject.
     pub subject: String,
     /// Body as plain text.
@@ -56,7 +58,11 @@ fn build(message: &MailMessage) -> Result<Message, GatewayError> {
     };
     let sender = message.from.email.as_str();
     let domain = sender.rsplit_once('@').map_or(sender, |(_, domain)| domain);
-    Message::builder()
+    let mut builder = Message::builder();
+    if let Some(reply_to) = &message.reply_to {
+        builder = builder.reply_to(mailbox(&MailAddress { name: message.from.name.clone(), email: reply_to.clone() })?);
+    }
+    builder
         .message_id(Some(format!("<{}@{domain}>", message.message_id)))
         .date_now()
         .from(mailbox(&message.from)?)

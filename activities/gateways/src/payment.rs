@@ -5,6 +5,7 @@ use oms_domain::Instant;
 use oms_domain::ids::OrderId;
 use oms_domain::money::Money;
 use oms_domain::payment::PaymentMethod;
+use oms_domain::reconciliation::{GatewayPayment, Listed};
 use serde::{Deserialize, Serialize};
 
 use crate::GatewayError;
@@ -173,6 +174,10 @@ pub trait PaymentGateway: Send + Sync {
 
     /// The truth about one idempotency key; `None` if nothing ever took effect under it. Errors: [`GatewayError`].
     async fn lookup(&self, key: &str) -> Result<Option<Operation>, GatewayError>;
+
+    /// A page of the gateway's own books: payments that began at or after `since`, oldest first, behind the cursor that the page
+    /// before gave. Errors: [`GatewayError`].
+    async fn payments(&self, since: Instant, after: Option<&str>, limit: u32) -> Result<Listed<GatewayPayment>, GatewayError>;
 
     /// Whether no real money moves.
     fn is_sandbox(&self) -> bool;

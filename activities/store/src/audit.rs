@@ -25,6 +25,8 @@ pub struct StockAudit {
     pub movements_sum: i64,
     /// Sum of all reservation lines that are neither gone nor given back.
     pub open_reserved_sum: i64,
+    /// Units of the article that orders wait for, wherever they come from. Nothing of it is free while there are any.
+    pub waiting_sum: i64,
     /// The same without promises that ran out.
     pub live_reserved_sum: i64,
 }
@@ -60,12 +62,16 @@ pub struct OrderAudit {
     pub ordered_units: u64,
     /// Units promised to it that neither left nor were given back, confirmed or not.
     pub held_units: u64,
+    /// Units that it waits for in the queues of their articles.
+    pub queued_units: u64,
     /// Units that left out of its reservation.
     pub committed_units: u64,
     /// Units that movements say left for it.
     pub departed_units: u64,
     /// Bookings that were not taken back.
     pub open_bookings: u64,
+    /// Refunds that still owe money.
+    pub open_refunds: u64,
     /// Funds held, by our ledger.
     pub ledger_authorized: Money,
     /// Funds taken, by our ledger.
@@ -90,6 +96,11 @@ impl Store {
     /// Every shelf, by SKU and place.
     pub async fn audit_stock(&self, now: Instant) -> Result<Vec<StockAudit>> {
         run!(self, audit::stock(now))
+    }
+
+    /// The ids of all alerts to operators that go by mail.
+    pub async fn audit_alerts(&self) -> Result<Vec<String>> {
+        run!(self, audit::alerts())
     }
 
     /// A page of orders by id, after the given one.

@@ -19,6 +19,8 @@ pub struct Product {
     pub price: Money,
     /// Weight of one in grams, if known.
     pub weight_g: Option<u32>,
+    /// It runs low when no more units than these can be sold; without it nobody is told.
+    pub low_stock_at: Option<u32>,
 }
 
 /// What became of a product that was put.

@@ -5,7 +5,8 @@ use oms_domain::customer::{Address, Customer, Line};
 use oms_domain::ids::{OrderId, Sku};
 use oms_domain::money::Currency;
 use oms_domain::payment::PaymentMethod;
-use oms_domain::pricing::PriceRules;
+use oms_domain::pricing::{Discount, PriceRules};
+use oms_domain::shortage::OnShortage;
 
 use crate::Result;
 use crate::orders::StoredOrder;
@@ -24,10 +25,18 @@ pub struct NewOrder {
     pub customer: Customer,
     /// Where to.
     pub ship_to: Address,
+    /// Whom the bill is for, if it is somebody else.
+    pub bill_to: Option<Address>,
     /// The currency that every line must be priced in.
     pub currency: Currency,
     /// What.
     pub lines: Vec<NewLine>,
+    /// Money off.
+    pub discounts: Vec<Discount>,
+    /// What to do when stock is short.
+    pub on_shortage: OnShortage,
+    /// The shape of the workflow that it will be started for.
+    pub shape: u32,
     /// How it is paid.
     pub payment_method: PaymentMethod,
     /// The shop's own reference.
@@ -67,6 +76,11 @@ pub enum Intake {
         lines: Vec<usize>,
         /// The currency that the first of them is priced in.
         expected: Currency,
+    },
+    /// A discount (from 0) that is more than its line costs, or that brings all of them above the goods' price.
+    DiscountTooLarge {
+        /// Its place in the request.
+        discount: usize,
     },
     /// The sum does not fit into the largest amount.
     TooLarge,

@@ -4,12 +4,20 @@
 //! store has no clock and calls nobody. The public half of a noun (`stock.rs`) holds its types and verbs; the private half
 //! (`sql/stock.rs`) holds its statements and is compiled once per database, with concrete types.
 
+mod acknowledgements;
+mod alerts;
 mod audit;
+mod backorders;
 mod bookings;
 mod catalogue;
+mod changes;
+mod effects;
 mod error;
+mod gauges;
+mod imports;
 mod intake;
 mod keys;
+mod locations;
 mod messages;
 mod movements;
 mod orders;
@@ -17,26 +25,54 @@ mod outbox;
 mod payments;
 #[allow(clippy::duplicate_mod)] // see `sqlite`
 mod postgres;
+mod reconciliations;
+mod redrives;
+mod refunds;
 mod reservations;
+mod retention;
+mod returns;
+mod review_items;
 mod shipments;
 // the statements are compiled once per database on purpose: one text, concrete types
 #[allow(clippy::duplicate_mod)]
 mod sqlite;
 mod stock;
 mod store;
+mod stuck;
+mod switches;
+mod versions;
 
+pub use acknowledgements::{Acknowledged, Unacknowledged};
+pub use alerts::{Alert, AlertWay};
 pub use audit::{OrderAudit, StockAudit};
-pub use bookings::BookingRow;
+pub use backorders::Wake;
+pub use bookings::{BookingRow, Label};
 pub use catalogue::{Product, Put};
+pub use changes::{ProposalState, StoredEdit};
+pub use effects::{Effect, EffectKind, UndoState};
 pub use error::{Result, StoreError};
+pub use gauges::{OpenOrders, OverdueOrder, UNDATED_HOURS};
+pub use imports::{Import, ImportCursor, ImportLease, ImportRow, ImportState, NewImportRow, PendingRow, RowStatus, SettledRow};
 pub use intake::{Intake, NewLine, NewOrder, Unstarted};
 pub use keys::{Claimed, KeyClaim};
-pub use messages::{Batch, MessageRow, MessageState, StoredMessage};
+pub use locations::SiteChange;
+pub use messages::{Batch, MessageRow, MessageState, Resend, Resent, StoredMessage};
 pub use movements::{Count, Moved, Movement};
-pub use orders::{Append, Cursor, OrderFilter, Record, Recorded, StoredOrder, TimelineEntry};
-pub use outbox::OutboxRow;
+pub use orders::{Amend, AmendedLine, Append, Cursor, OrderFilter, Record, Recorded, StoredOrder, TimelineEntry};
+pub use outbox::{OutboxRow, Subject};
 pub use payments::{AuthorizationOutcome, AuthorizationRow, CaptureOutcome, OperationKind, PaymentOperation};
-pub use reservations::{CommitStock, Departed, Reserve, Reserved};
+pub use reconciliations::{AskedOf, OpenCursor, Report, ReportCounts, ReportState, StoredFinding};
+pub use redrives::{NewRedrive, REDRIVE_MAX, Redrive, RedriveFilter, RedriveFrom, RedriveOrder, RedriveOutcome, RedriveState};
+pub use refunds::{NewRefund, PartState, PayBackRow, RefundOutcome, RefundPart, RefundRequested, StoredRefund};
+pub use reservations::{ChangeStock, CommitStock, Departed, Reserve, Reserved};
+pub use retention::EndedCursor;
+pub use returns::{NewReturn, RestockUnits, ReturnCursor, ReturnRequested, StoredReturn};
+pub use review_items::{
+    ItemCursor, ItemFilter, ItemResolution, ItemSource, ItemState, NewItem, ResolveOutcome, ResolvedItem, ReviewItem,
+};
 pub use shipments::{Heard, Scanned, ShipmentFilter, StoredShipment};
 pub use stock::{LocationLevel, StockLevel};
 pub use store::{Backend, Migrated, Store};
+pub use stuck::{NO_ACKNOWLEDGEMENT, SILENT, TERMINATED, WORKFLOW_TASK_FAILING};
+pub use switches::{Dependency, Switch, SwitchSet, SwitchState};
+pub use versions::OpenVersion;

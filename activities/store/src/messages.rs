@@ -2,7 +2,9 @@
 
 use oms_domain::Instant;
 use oms_domain::ids::{MessageId, OrderId, ShipmentId};
-use oms_domain::message::{Channel, Topic};
+use oms_domain::life::Why;
+use oms_domain::message::{Channel, Subject, Topic};
+use oms_domain::money::Money;
 
 use crate::Result;
 use crate::orders::StoredOrder;
@@ -20,6 +22,8 @@ words! {
         Sent = "sent",
         /// It was dropped as stale.
         Dropped = "dropped",
+        /// It cannot be sent; a review item says why.
+        Failed = "failed",
     }
 }
 
@@ -38,10 +42,54 @@ pub struct StoredMessage {
     pub shipment: Option<ShipmentId>,
     /// When the told fact happened.
     pub fact_at: Instant,
+    /// The told fact's key on the timeline; unknown for messages of the first version.
+    pub fact_key: Option<String>,
+    /// The told fact's reason.
+    pub detail: Option<String>,
+    /// The money that the told fact moved.
+    pub amount: Option<Money>,
+    /// When a person wanted it sent again, if one did.
+    pub asked_at: Option<Instant>,
     /// Where it stands.
     pub state: MessageState,
     /// The order now.
     pub order: StoredOrder,
+}
+
+impl StoredMessage {
+    /// What decides whether the message still makes sense.
+    pub fn subject(&self) -> Subject<'_> {
+        let round = self.fact_key.as_deref().and_then(|key| key.strip_prefix("question/")).and_then(|n| n.parse().ok());
+        Subject { topic: self.topic, shipment: self.shipment.as_ref(), round, since: self.asked_at.unwrap_or(self.fact_at) }
+    }
+}
+
+/// What becomes of the wish to send a message once more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resent {
+    /// A message of its own goes out.
+    Done(MessageRow),
+    /// The first one is still on its way.
+    OnItsWay,
+    /// It no longer makes sense; why.
+    Stale(&'static str),
+    /// The order has no such message.
+    Unknown,
+}
+
+/// A person's wish to send a message once more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resend {
+    /// Whose.
+    pub order_id: OrderId,
+    /// Which message.
+    pub message: MessageId,
+    /// Names the wish: the same one again is answered with its first message.
+    pub request: String,
+    /// Why.
+    pub reason: Why,
+    /// Who wants it.
+    pub actor: String,
 }
 
 /// A message without its order.
@@ -63,8 +111,10 @@ pub struct MessageRow {
     pub batch_id: Option<String>,
     /// When it was sent or dropped.
     pub settled_at: Option<Instant>,
-    /// Why it was dropped.
+    /// Why it was dropped, or cannot be sent.
     pub why: Option<String>,
+    /// The message that it repeats at a person's wish.
+    pub resent_of: Option<MessageId>,
 }
 
 /// A claimed batch that is not done.
@@ -100,6 +150,22 @@ impl Store {
     /// Notes that the message was dropped, and why. A repeat, or one for a sent message, changes nothing.
     pub async fn mark_dropped(&self, id: &MessageId, why: &str, now: Instant) -> Result<()> {
         run!(self, messages::settle(id, MessageState::Dropped, Some(why), now))
+    }
+
+    /// Notes that the message cannot be sent, and opens its review item (`message_failed`). A repeat, or one for a settled message,
+    /// changes nothing.
+    pub async fn mark_failed(&self, id: &MessageId, why: &str, now: Instant) -> Result<()> {
+        run!(self, messages::fail(id, why, now))
+    }
+
+    /// Lets a failed message go out after all, because a person resolved its review item; `false`: it has not failed.
+    pub async fn retry_message(&self, id: &MessageId, now: Instant) -> Result<bool> {
+        run!(self, messages::retry(id, now))
+    }
+
+    /// Sends a settled message once more, as a message of its own with an id of its own; the wish is put on the order's timeline.
+    pub async fn resend_message(&self, wish: &Resend, now: Instant) -> Result<Resent> {
+        run!(self, messages::resend(wish, now))
     }
 
     /// The order's messages, oldest first.

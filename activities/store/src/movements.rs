@@ -38,6 +38,8 @@ pub struct Count {
     pub reason: String,
     /// Who.
     pub actor: String,
+    /// The `Idempotency-Key` it came with.
+    pub key: Option<KeyClaim>,
 }
 
 /// What became of a movement.

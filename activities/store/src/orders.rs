@@ -1,17 +1,23 @@
 //! Orders: the one writer of an order's row and timeline, and how orders are read.
 
+use std::time::Duration;
+
 use oms_domain::Instant;
 use oms_domain::customer::{Address, Customer, Line};
 use oms_domain::event::Fact;
-use oms_domain::ids::{CustomerId, OrderId, ShipmentId};
-use oms_domain::life::{Attention, Life};
+use oms_domain::ids::{CustomerId, OrderId, ShipmentId, Sku};
+use oms_domain::life::Life;
 use oms_domain::money::{Currency, Money};
 use oms_domain::order::{Reason, Status};
 use oms_domain::payment::PaymentMethod;
-use oms_domain::pricing::{PricedLine, Totals};
+use oms_domain::pricing::{Discount, PriceRules, PricedLine, Totals};
+use oms_domain::review::Attention;
+use oms_domain::risk::Evidence;
 use oms_domain::shipment::{Scan, ScanResult, ShipmentStatus};
+use oms_domain::shortage::OnShortage;
 
 use crate::Result;
+use crate::review_items::{NewItem, ResolvedItem};
 use crate::store::{Store, run};
 
 /// An order as it stands in SQL.
@@ -31,6 +37,8 @@ pub struct StoredOrder {
     pub customer: Customer,
     /// Where to. Personal data.
     pub ship_to: Address,
+    /// Whom the bill is for, if it is somebody else. Personal data.
+    pub bill_to: Option<Address>,
     /// Its currency.
     pub currency: Currency,
     /// How it is paid.
@@ -39,8 +47,20 @@ pub struct StoredOrder {
     pub lines: Vec<PricedLine>,
     /// Its sums.
     pub totals: Totals,
+    /// Money off, as it was granted at the intake.
+    pub discounts: Vec<Discount>,
+    /// The price rules of its intake; none on orders of the first version.
+    pub price_rules: Option<PriceRules>,
+    /// What to do when stock is short.
+    pub on_shortage: OnShortage,
     /// Where it stands; shipments refined with what the warehouse reported.
     pub life: Life,
+    /// Whether a person must look: for a flag of its own, or for an open review item about it.
+    pub items_open: bool,
+    /// The shape of the workflow that it was started for.
+    pub shape: u32,
+    /// The build of the worker that wrote the last record.
+    pub build: Option<String>,
     /// The number of the last record: version and ETag.
     pub rev: u64,
     /// The number of the last fact.
@@ -70,6 +90,36 @@ pub struct Record {
     pub scans: Vec<(Scan, ScanResult)>,
     /// Confirms the order's reservation in the same transaction.
     pub confirm: bool,
+    /// Lines and sums changed.
+    pub amend: Option<Amend>,
+    /// The parcel goes to the address of this proposal.
+    pub address: Option<String>,
+    /// Review items that a person resolved.
+    pub resolved: Vec<ResolvedItem>,
+    /// The build of the worker that writes.
+    pub build: Option<String>,
+}
+
+/// An order's lines and sums from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Amend {
+    /// The proposal whose lines become the order's; without one the order's own lines get the quantities of `lines`.
+    pub edit: Option<String>,
+    /// The lines, in the order of the row's; a quantity of zero takes the line off.
+    pub lines: Vec<AmendedLine>,
+    /// The sums.
+    pub totals: Totals,
+}
+
+/// One line of an [`Amend`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AmendedLine {
+    /// What.
+    pub sku: Sku,
+    /// How many.
+    pub quantity: u32,
+    /// The price of all of them.
+    pub total: Money,
 }
 
 /// The order's row after a record.
@@ -85,13 +135,20 @@ pub struct Recorded {
     pub lapsed: bool,
 }
 
-/// What a story after the order's end changes of its row.
+/// What a story beside or after the order's run changes. While the run is open it is the row's one writer: then only review items
+/// are taken from here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Append {
-    /// A flag to raise, once per code.
+    /// A flag to raise, once per code and shipment.
     pub attention: Option<Attention>,
     /// A shipment that has come further.
     pub shipment_status: Option<(ShipmentId, ShipmentStatus)>,
+    /// Review items to open.
+    pub opened: Vec<NewItem>,
+    /// Review items that settled themselves.
+    pub settled: Vec<String>,
+    /// Review items that a person resolved.
+    pub resolved: Vec<ResolvedItem>,
 }
 
 /// Which orders to list; everything given must hold.
@@ -104,7 +161,7 @@ pub struct OrderFilter {
     /// Whose.
     pub customer: Option<CustomerId>,
     /// It has a line of this article.
-    pub sku: Option<oms_domain::ids::Sku>,
+    pub sku: Option<Sku>,
     /// The shop's own reference, exactly.
     pub reference: Option<String>,
     /// The customer's address, without regard to case.
@@ -167,7 +224,8 @@ impl Store {
         run!(self, record::record(record, now))
     }
 
-    /// Writes what a story after the run's end has to say, under the next numbers. Idempotent by fact key.
+    /// Writes what a story beside or after the run has to say, under the next numbers. Idempotent by fact key. Only a closed
+    /// order's state is changed, and gets a new version.
     /// Errors: [`StoreError::Conflict`](crate::StoreError) for an unknown order.
     pub async fn append(
         &self,
@@ -188,6 +246,13 @@ impl Store {
     /// A page of orders, newest first, after the cursor. One query.
     pub async fn orders(&self, filter: &OrderFilter, after: Option<&Cursor>, limit: u32) -> Result<Vec<StoredOrder>> {
         run!(self, orders::orders(filter, after, limit))
+    }
+
+    /// What the shop's risk rules look at. Every order is judged by those that its customer placed within `window` up to and
+    /// including it, so that the answer is the same whenever it is asked.
+    /// Errors: [`StoreError::Conflict`](crate::StoreError) for an unknown order.
+    pub async fn evidence(&self, order_id: &OrderId, window: Duration) -> Result<Evidence> {
+        run!(self, evidence::evidence(order_id, window))
     }
 
     /// What happened to the order: its facts in their order, and between them the reports that decided nothing.

@@ -36,6 +36,8 @@ words! {
         Capture = "capture",
         /// To let held funds go.
         Void = "void",
+        /// To return taken funds.
+        Refund = "refund",
     }
 }
 words! {

@@ -8,10 +8,10 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use crate::store::Migrated;
 use crate::{Result, StoreError};
 
-/// Locks the rows that a statement reads in order to change them.
+/// Locks the rows that a statement reads in order to change them. Keys never change, so rows that refer to them may be added meanwhile.
 macro_rules! for_update {
     ($rows:literal) => {
-        concat!(" FOR UPDATE OF ", $rows)
+        concat!(" FOR NO KEY UPDATE OF ", $rows)
     };
 }
 /// Skips rows that another claimer is about to take.
@@ -72,6 +72,7 @@ impl Pools {
         let from = sql::schema::version(&mut connection).await?;
         sql::schema::refuse_newer(from)?;
         MIGRATIONS.run_direct(None, &mut connection, false).await.map_err(sql::schema::failed)?;
+        sql::review_items::catch_up(&mut connection).await?;
         connection.close().await?;
         Ok(Migrated { from, to: sql::schema::known() })
     }

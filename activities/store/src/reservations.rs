@@ -2,7 +2,8 @@
 
 use oms_domain::Instant;
 use oms_domain::ids::{Location, OrderId, ShipmentId, Sku};
-use oms_domain::stock::{Allocation, Quantity};
+use oms_domain::shortage::ShortagePolicy;
+use oms_domain::stock::{Allocation, Quantity, Strategy};
 
 use crate::Result;
 use crate::store::{Store, run};
@@ -16,17 +17,42 @@ pub struct Reserve {
     pub revision: u32,
     /// What; the same SKU on two lines counts together.
     pub lines: Vec<Quantity>,
-    /// When the promise runs out unless it is confirmed before.
+    /// When the promise runs out unless it is confirmed before; only under policy `reject`, the others do not run out.
     pub expires_at: Instant,
+    /// What to do when not everything is there.
+    pub policy: ShortagePolicy,
+    /// The order's place in the queue.
+    pub placed_at: Instant,
+    /// Which places give first.
+    pub strategy: Strategy,
+}
+
+/// Another wish, for an order that may have stock already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangeStock {
+    /// For whom.
+    pub order_id: OrderId,
+    /// Which change of the order, from 1: a number that is not above the last one changes nothing.
+    pub change: u32,
+    /// What the promise covers from now on, units that have left included.
+    pub lines: Vec<Quantity>,
+    /// What to do when not everything is there; `reject` leaves everything as it was.
+    pub policy: ShortagePolicy,
+    /// The order's place in the queue.
+    pub placed_at: Instant,
+    /// Which places give first.
+    pub strategy: Strategy,
 }
 
 /// The answer to a wish for stock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reserved {
-    /// Promised; a repeat answers the same allocations, whatever became of them since.
+    /// Promised. A repeat answers what the order has now: units that left are still listed, units given back are not.
     Held {
         /// What each place gives.
         allocations: Vec<Allocation>,
+        /// What the order waits for, sorted by SKU.
+        waiting: Vec<Quantity>,
     },
     /// Nothing was promised. Not remembered: a repeat may find stock.
     OutOfStock {
@@ -62,6 +88,12 @@ impl Store {
     /// Idempotent by (order, revision); older revisions of the order are given back.
     pub async fn reserve(&self, reserve: &Reserve, now: Instant) -> Result<Reserved> {
         run!(self, reservations::reserve(reserve, now))
+    }
+
+    /// Makes the order's promise cover exactly these lines: what it has is kept where possible, what is too much goes back (units
+    /// that left do not), what lacks is promised or queued for. Idempotent by (order, change).
+    pub async fn change_reservation(&self, change: &ChangeStock, now: Instant) -> Result<Reserved> {
+        run!(self, change::change(change, now))
     }
 
     /// Gives back whatever of the order's stock has not left, confirmed or not; answers whether there was any. From then on the

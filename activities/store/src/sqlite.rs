@@ -98,6 +98,7 @@ impl Pools {
         let from = sql::schema::version(&mut tx).await?;
         sql::schema::refuse_newer(from)?;
         MIGRATIONS.run_direct(None, &mut *tx, false).await.map_err(sql::schema::failed)?;
+        sql::review_items::catch_up(&mut tx).await?;
         tx.commit().await?;
         connection.close().await?;
         Ok(Migrated { from, to: sql::schema::known() })
@@ -132,6 +133,7 @@ mod tests {
     use super::sql::orders::listing;
     use super::*;
     use crate::orders::{Cursor, OrderFilter};
+    use crate::review_items::{ItemCursor, ItemFilter, ItemSource, ItemState};
 
     /// How the database would answer, step by step.
     async fn plan(pools: &Pools, sql: &str) -> Vec<String> {
@@ -167,6 +169,40 @@ mod tests {
                 let bad: Vec<_> = steps.iter().take_while(|s| !s.contains("SUBQUERY")).filter(slow).collect();
                 assert!(bad.is_empty(), "{index}: {steps:#?}");
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_review_queue_and_the_gauges_walk_an_index() {
+        let dir = tempfile::tempdir().unwrap();
+        let pools = Pools::connect(&format!("sqlite:{}", dir.path().join("plans.db").display())).await.unwrap();
+        pools.migrate().await.unwrap();
+        let all = ItemFilter::default();
+        let (state, kind) = (Some(ItemState::Open), Some("stuck".to_owned()));
+        let order_id = Some(OrderId::from_key("t", "c", "k"));
+        let filters = [
+            ("review_items_oldest", all.clone()),
+            ("review_items_by_state ", ItemFilter { state, ..all.clone() }),
+            ("review_items_by_kind", ItemFilter { kind: kind.clone(), ..all.clone() }),
+            ("review_items_by_state_and_kind", ItemFilter { state, kind, ..all.clone() }),
+            ("review_items_by_source", ItemFilter { source: Some(ItemSource::Watchdog), ..all.clone() }),
+            ("review_items_by_order", ItemFilter { order_id, ..all }),
+        ];
+        let after = ItemCursor { opened_at: oms_domain::Instant::UNIX_EPOCH, id: "item-1".to_owned() };
+        let mut questions: Vec<(&str, String)> = Vec::new();
+        for (index, filter) in &filters {
+            for cursor in [None, Some(&after)] {
+                questions.push((index, sql::review_items::listing(filter, cursor, 50).sql().as_str().to_owned()));
+            }
+        }
+        questions.extend([
+            ("orders_due", sql::gauges::OVERDUE.to_owned()),
+            ("orders_undated", sql::gauges::OVERDUE_UNDATED.to_owned()),
+            ("orders_open", sql::gauges::OPEN_BY_SHAPE_AND_BUILD.to_owned()),
+        ]);
+        for (index, question) in questions {
+            let steps = plan(&pools, &question).await;
+            assert!(steps.iter().all(|s| s.contains(index) && !s.contains("TEMP B-TREE")), "{index}: {steps:#?}");
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct StockLevel {
     pub reserved: u64,
     /// Units that can be sold.
     pub available: u64,
+    /// Units that orders wait for.
+    pub waiting: u64,
     /// The same per place, sorted by place.
     pub locations: Vec<LocationLevel>,
 }
@@ -36,10 +38,17 @@ pub struct LocationLevel {
 }
 
 impl StockLevel {
-    /// Sums up an article's places.
-    pub(crate) fn of(sku: Sku, locations: Vec<LocationLevel>) -> Self {
-        let sum = |part: fn(&LocationLevel) -> u64| locations.iter().map(part).sum();
-        Self { sku, on_hand: sum(|l| l.on_hand), reserved: sum(|l| l.reserved), available: sum(|l| l.available), locations }
+    /// An article without stock.
+    pub(crate) fn none(sku: Sku, waiting: u64) -> Self {
+        Self { sku, on_hand: 0, reserved: 0, available: 0, waiting, locations: Vec::new() }
+    }
+
+    /// Adds a place.
+    pub(crate) fn add(&mut self, place: LocationLevel) {
+        self.on_hand += place.on_hand;
+        self.reserved += place.reserved;
+        self.available += place.available;
+        self.locations.push(place);
     }
 }
 

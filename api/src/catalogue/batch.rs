@@ -39,6 +39,10 @@ pub(crate) struct BatchItem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 100_000_000)]
     weight_g: Option<i64>,
+    /// An event tells when no more units than these can be sold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1_000_000)]
+    low_stock_at: Option<i64>,
 }
 
 /// What became of each product, in the order of the request.
@@ -110,7 +114,7 @@ async fn put(state: &AppState, n: usize, item: &BatchItem) -> Result<BatchResult
     let mut findings = Findings::default();
     let at = format!("/items/{n}");
     let sku = findings.body(format!("{at}/sku"), Sku::parse(&item.sku));
-    let product = product(&mut findings, &at, sku, (&item.name, &item.price, item.weight_g));
+    let product = product(&mut findings, &at, sku, (&item.name, &item.price, item.weight_g, item.low_stock_at));
     let Some(product) = product.filter(|_| findings.is_clean()) else {
         let problem = findings.into_problem();
         let errors = problem.errors().iter().map(|e| BatchError {

@@ -25,6 +25,10 @@ pub(crate) struct ProductBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 100_000_000)]
     weight_g: Option<i64>,
+    /// An event tells when no more units than these can be sold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1_000_000)]
+    low_stock_at: Option<i64>,
 }
 
 /// Put a product into the catalogue, or replace it
@@ -48,7 +52,7 @@ pub(crate) async fn put(
 ) -> Result<Response, Problem> {
     let mut findings = Findings::default();
     let sku = findings.parameter("sku", Sku::parse(sku));
-    let product = product(&mut findings, "", sku, (&body.name, &body.price, body.weight_g));
+    let product = product(&mut findings, "", sku, (&body.name, &body.price, body.weight_g, body.low_stock_at));
     let Some(product) = product.filter(|_| findings.is_clean()) else { return Err(findings.into_problem()) };
     let status = match state.store.put_product(&product, state.now()).await? {
         Put::Created => StatusCode::CREATED,

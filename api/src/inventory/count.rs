@@ -14,7 +14,7 @@ use crate::schema;
 use crate::state::AppState;
 
 /// Units of a count at most.
-const ON_HAND_MAX: i64 = 1_000_000_000;
+pub(super) const ON_HAND_MAX: i64 = 1_000_000_000;
 
 /// What was counted.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -59,6 +59,7 @@ pub(crate) async fn count(
         on_hand,
         reason: reason.into(),
         actor: ACTOR.to_owned(),
+        key: None,
     };
     let (level, _) = booked(state.store.count(&count, state.now()).await?, |_| missing())?;
     Ok(axum::Json(LevelView::from(&level)))

@@ -17,7 +17,7 @@ use crate::schema::{self, KeyHeader};
 use crate::state::AppState;
 
 /// Units of one movement at most, either way.
-const UNITS_MAX: i64 = 1_000_000;
+pub(super) const UNITS_MAX: i64 = 1_000_000;
 
 /// Goods that came in.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]

@@ -10,6 +10,9 @@ use crate::engine::EngineError;
 use crate::problem::Problem;
 use crate::state::AppState;
 
+/// Who acts when an order is steered over HTTP, until there is identity.
+pub(crate) const ACTOR: &str = "api";
+
 /// The verdict on a command.
 pub(crate) enum Verdict<T> {
     /// Of the order's run.

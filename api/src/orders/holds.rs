@@ -12,7 +12,7 @@ use oms_store::StoredOrder;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::command::{Verdict, ask, refused};
+use super::command::{ACTOR, Verdict, ask, refused};
 use super::view::{HoldView, OrderView};
 use crate::extract::{Json, Path};
 use crate::idempotency::{Begun, IdempotencyKey, Ticket, answer, begin, claim};
@@ -20,9 +20,6 @@ use crate::page::instant;
 use crate::problem::{Findings, Problem};
 use crate::schema::{self, KeyHeader};
 use crate::state::{AppState, SETTLE_MAX};
-
-/// Who acts when an order is steered over HTTP, until there is identity.
-const ACTOR: &str = "api";
 
 /// A stop.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]

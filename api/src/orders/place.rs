@@ -5,9 +5,10 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use oms_contract::start::{OrderLine, OrderStart};
+use oms_contract::start::{OrderLine, OrderStart, SHAPE};
 use oms_domain::ids::OrderId;
 use oms_store::{Intake, NewOrder, StoredOrder};
+use serde_json::Value;
 
 use super::body::{ParsedOrder, PlaceOrder};
 use super::view::{OrderView, location};
@@ -48,17 +49,7 @@ pub(crate) async fn place(
     headers: HeaderMap,
     RawJson(body): RawJson,
 ) -> Result<Response, Problem> {
-    refuse_cards(&body)?;
-    let body: PlaceOrder = shape(body)?;
-    let parsed = body.parse(&state.settings.payment_methods)?;
-    let new = new_order(&state, &key, parsed, fingerprint("POST /v1/orders", &body.canonical())?);
-    let (mut order, replayed) = take_in(&state, &new).await?;
-    if order.rev == 0 {
-        start(&state, &order).await?;
-    }
-    if !replayed {
-        metrics::counter!("oms_orders_placed_total").increment(1);
-    }
+    let (mut order, replayed) = place_one(&state, &key, body).await?;
     let wait = preferred_wait(&headers);
     // a row that cannot be read again is shown as it was taken in: the order is placed all the same
     let limit = Duration::from_secs(wait.unwrap_or(0));
@@ -79,6 +70,23 @@ pub(crate) async fn place(
     Ok(response)
 }
 
+/// Takes one order in and starts its run; answers its row, and whether the key brought it before. Everything that places orders
+/// comes through here.
+pub(crate) async fn place_one(state: &AppState, key: &IdempotencyKey, body: Value) -> Result<(StoredOrder, bool), Problem> {
+    refuse_cards(&body)?;
+    let body: PlaceOrder = shape(body)?;
+    let parsed = body.parse(&state.settings.payment_methods)?;
+    let new = new_order(state, key, parsed, fingerprint("POST /v1/orders", &body.canonical())?);
+    let (order, replayed) = take_in(state, &new).await?;
+    if order.rev == 0 {
+        start(state, &order).await?;
+    }
+    if !replayed {
+        metrics::counter!("oms_orders_placed_total").increment(1);
+    }
+    Ok((order, replayed))
+}
+
 fn new_order(state: &AppState, key: &IdempotencyKey, parsed: ParsedOrder, fingerprint: String) -> NewOrder {
     let id = match &key.0 {
         Some(key) => OrderId::from_key(TENANT, CLIENT, key),
@@ -90,8 +98,12 @@ fn new_order(state: &AppState, key: &IdempotencyKey, parsed: ParsedOrder, finger
         fingerprint,
         customer: parsed.customer,
         ship_to: parsed.ship_to,
+        bill_to: parsed.bill_to,
         currency: parsed.currency,
         lines: parsed.lines,
+        discounts: parsed.discounts,
+        on_shortage: parsed.on_shortage,
+        shape: SHAPE,
         payment_method: parsed.method,
         reference: parsed.reference,
         channel: parsed.channel,
@@ -114,6 +126,10 @@ async fn take_in(state: &AppState, new: &NewOrder) -> Result<(StoredOrder, bool)
         Intake::CurrencyMismatch { expected, .. } => {
             Err(Problem::at("/currency", Code::CurrencyMismatch, format!("a line is priced in {expected}, not in this currency")))
         }
+        Intake::DiscountTooLarge { discount } => {
+            let rule = "a discount is at most what its line costs, and all of them at most what the goods cost";
+            Err(Problem::at(format!("/discounts/{discount}/amount"), Code::ValidationFailed, rule))
+        }
         Intake::TooLarge => Err(Problem::at("/lines", Code::ValidationFailed, "the order's total is too large")),
     }
 }
@@ -131,6 +147,13 @@ async fn start(state: &AppState, order: &StoredOrder) -> Result<(), Problem> {
             .collect(),
         total: order.totals.total,
         method: order.payment_method.clone(),
+        rules: Some(order.price_rules.unwrap_or(state.settings.price_rules)),
+        on_shortage: order.on_shortage,
+        strategy: state.settings.strategy,
+        risk: state.settings.risk,
+        policies: state.settings.policies,
+        shape: SHAPE,
+        unwind: None,
         deadlines: state.settings.deadlines,
         patience: state.settings.patience,
         search_attributes: state.settings.search_attributes,
@@ -140,7 +163,7 @@ async fn start(state: &AppState, order: &StoredOrder) -> Result<(), Problem> {
 }
 
 /// `Prefer: wait=N` of RFC 7240, cut to [`WAIT_MAX`]; anything malformed is ignored.
-fn preferred_wait(headers: &HeaderMap) -> Option<u64> {
+pub(crate) fn preferred_wait(headers: &HeaderMap) -> Option<u64> {
     headers
         .get_all("prefer")
         .iter()

@@ -1,10 +1,13 @@
 //! How an order is shown.
 
+use std::time::Duration;
+
 use axum::http::HeaderValue;
 use chrono::{DateTime, Utc};
 use oms_domain::Instant;
 use oms_domain::customer::{Address, Customer};
 use oms_domain::life::Hold;
+use oms_domain::money::Money as Amount;
 use oms_domain::order::Action;
 use oms_domain::shipment::{Shipment, ShipmentStatus};
 use oms_domain::stock::Quantity;
@@ -32,10 +35,22 @@ pub(crate) struct OrderView {
     reason: Option<&'static str>,
     customer: CustomerView,
     ship_to: AddressView,
+    /// Whom the bill is for, if it is somebody else.
+    bill_to: Option<AddressView>,
     #[schema(value_type = schema::CurrencyCode)]
     currency: &'static str,
     lines: Vec<LineView>,
     totals: TotalsView,
+    /// Money off, as the shop granted it.
+    discounts: Vec<DiscountView>,
+    /// What happens when stock is short.
+    on_shortage: ShortageView,
+    /// Units that wait for stock.
+    waiting: Vec<QuantityView>,
+    /// The manual review, while it is open.
+    review: Option<ReviewView>,
+    /// What the customer was asked about a long wait, until it is decided.
+    question: Option<QuestionView>,
     payment: PaymentView,
     shipments: Vec<ShipmentView>,
     /// Open holds, oldest first.
@@ -43,6 +58,8 @@ pub(crate) struct OrderView {
     /// Whether a person must look; `attention` says why.
     needs_attention: bool,
     attention: Vec<AttentionView>,
+    /// When a person is called unless the order moves; null once it has ended.
+    due_at: Option<DateTime<Utc>>,
     /// Placed against a sandbox.
     test: bool,
     /// What may be asked of the order now: `cancel`, `place_hold`, `release_hold`.
@@ -65,6 +82,12 @@ pub(crate) struct CustomerView {
     name: String,
     email: String,
     phone: Option<String>,
+    /// The language of messages, unless the shop's own.
+    #[schema(value_type = Option<String>, example = "en")]
+    locale: Option<&'static str>,
+    /// The only channels that messages come on; null for all.
+    #[schema(value_type = Option<Vec<String>>)]
+    notify: Option<Vec<&'static str>>,
 }
 
 /// Where the parcel goes.
@@ -88,7 +111,55 @@ pub(crate) struct LineView {
     name: String,
     quantity: u32,
     unit_price: Money,
+    /// This line's share of the discounts.
+    discount: Money,
+    /// `unit_price` × `quantity` − `discount`.
     total: Money,
+}
+
+/// Money off.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Discount)]
+pub(crate) struct DiscountView {
+    code: String,
+    amount: Money,
+    /// The article whose line it comes off; null for the whole order.
+    sku: Option<String>,
+}
+
+/// What happens when stock is short.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OnShortage)]
+pub(crate) struct ShortageView {
+    /// `reject`, `ship_available` or `wait`.
+    #[schema(value_type = String, example = "reject")]
+    policy: &'static str,
+    /// How long the order waits before its customer is asked, an ISO 8601 duration; null: the shop's setting.
+    max: Option<String>,
+}
+
+/// A manual review.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Review)]
+pub(crate) struct ReviewView {
+    /// Which rules sent the order here: `amount`, `velocity`, `address_mismatch`.
+    reasons: Vec<String>,
+    since: DateTime<Utc>,
+    /// When the shop's policy decides if nobody does.
+    until: DateTime<Utc>,
+}
+
+/// A question to the customer.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Question)]
+pub(crate) struct QuestionView {
+    /// Which time, from 1.
+    round: u32,
+    /// When the default decides.
+    until: DateTime<Utc>,
+    /// What is decided then: `wait`, `ship_available` or `cancel`.
+    #[schema(value_type = String, example = "cancel")]
+    default: &'static str,
 }
 
 /// The order's sums: `total = subtotal + shipping + tax`; and what became of the money.
@@ -96,6 +167,8 @@ pub(crate) struct LineView {
 #[schema(as = Totals)]
 pub(crate) struct TotalsView {
     subtotal: Money,
+    /// What discounts took off; the subtotal is without it already.
+    discount: Money,
     shipping: Money,
     tax: Money,
     total: Money,
@@ -171,6 +244,13 @@ pub(crate) struct LinksView {
     #[serde(rename = "self")]
     this: String,
     timeline: String,
+    /// What the order waits on, and until when.
+    why: String,
+    /// Each effect outside and its undo.
+    effects: String,
+    events: String,
+    refunds: String,
+    returns: String,
     /// The order's run in the Temporal UI, if there is a UI.
     temporal_ui: Option<String>,
 }
@@ -178,7 +258,8 @@ pub(crate) struct LinksView {
 impl OrderView {
     /// The row as it is shown; `as_of` is up to when it is known to be so.
     pub(crate) fn of(order: &StoredOrder, as_of: Instant, settings: &ApiSettings) -> Self {
-        let (life, totals) = (&order.life, &order.totals);
+        let (life, totals, none) = (&order.life, &order.totals, Amount::zero(order.currency));
+        let link = |what: &str| format!("{}/{what}", location(order));
         Self {
             id: order.id.to_string(),
             reference: order.reference.as_ref().map(ToString::to_string),
@@ -187,6 +268,7 @@ impl OrderView {
             reason: life.reason.map(|reason| reason.as_str()),
             customer: (&order.customer).into(),
             ship_to: (&order.ship_to).into(),
+            bill_to: order.bill_to.as_ref().map(Into::into),
             currency: order.currency.code(),
             lines: order
                 .lines
@@ -196,11 +278,13 @@ impl OrderView {
                     name: line.name.to_string(),
                     quantity: line.quantity,
                     unit_price: line.unit_price.into(),
+                    discount: line.discount.unwrap_or(none).into(),
                     total: line.total.into(),
                 })
                 .collect(),
             totals: TotalsView {
                 subtotal: totals.subtotal.into(),
+                discount: totals.discount.unwrap_or(none).into(),
                 shipping: totals.shipping.into(),
                 tax: totals.tax.into(),
                 total: totals.total.into(),
@@ -208,6 +292,23 @@ impl OrderView {
                 captured: life.payment.captured.into(),
                 refunded: life.payment.refunded.into(),
             },
+            discounts: order
+                .discounts
+                .iter()
+                .map(|d| DiscountView {
+                    code: d.code.to_string(),
+                    amount: d.amount.into(),
+                    sku: d.line.as_ref().map(|line| line.sku.to_string()),
+                })
+                .collect(),
+            on_shortage: ShortageView { policy: order.on_shortage.policy.as_str(), max: order.on_shortage.max.map(iso) },
+            waiting: life.waiting.iter().map(Into::into).collect(),
+            review: life.review.as_ref().map(|r| ReviewView { reasons: r.reasons.clone(), since: r.since, until: r.until }),
+            question: life.question.as_ref().map(|q| QuestionView {
+                round: q.round,
+                until: q.until,
+                default: q.default.as_str(),
+            }),
             payment: PaymentView {
                 status: life.payment.status.as_str(),
                 method: order.payment_method.0.clone(),
@@ -215,12 +316,13 @@ impl OrderView {
             },
             shipments: life.shipments.iter().map(Into::into).collect(),
             holds: life.holds.iter().map(Into::into).collect(),
-            needs_attention: !life.attention.is_empty(),
+            needs_attention: order.items_open || !life.attention.is_empty(),
             attention: life
                 .attention
                 .iter()
                 .map(|a| AttentionView { code: a.code.clone(), detail: a.detail.clone(), since: a.since })
                 .collect(),
+            due_at: life.due_at,
             test: order.test,
             allowed_actions: life.allowed_actions().into_iter().map(Action::as_str).collect(),
             placed_at: order.placed_at,
@@ -229,12 +331,27 @@ impl OrderView {
             as_of,
             links: LinksView {
                 this: location(order),
-                timeline: format!("{}/timeline", location(order)),
+                timeline: link("timeline"),
+                why: link("why"),
+                effects: link("effects"),
+                events: link("events"),
+                refunds: link("refunds"),
+                returns: link("returns"),
                 temporal_ui: settings.ui_base.as_ref().map(|base| {
                     format!("{}/namespaces/{}/workflows/order%2F{}", base.trim_end_matches('/'), settings.namespace, order.id)
                 }),
             },
         }
+    }
+}
+
+/// A duration as ISO 8601 has it, in whole days and what is left of the last one.
+fn iso(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 86_400, seconds % 86_400) {
+        (days, 0) => format!("P{days}D"),
+        (0, rest) => format!("PT{rest}S"),
+        (days, rest) => format!("P{days}DT{rest}S"),
     }
 }
 
@@ -261,6 +378,8 @@ impl From<&Customer> for CustomerView {
             name: customer.name.to_string(),
             email: customer.email.to_string(),
             phone: customer.phone.as_ref().map(ToString::to_string),
+            locale: customer.locale.map(|l| l.as_str()),
+            notify: (!customer.notify.is_empty()).then(|| customer.notify.iter().map(|c| c.as_str()).collect()),
         }
     }
 }

@@ -45,11 +45,20 @@ async fn orders_against_a_rule() {
         ("/currency", "currency_mismatch", "/currency", json!("USD")),
         ("/payment/method", "validation_failed", "/payment/method", json!("pm_unknown")),
         ("/customer/name", "card_number_refused", "/customer/name", json!("4111 1111 1111 1111")),
+        ("/bill_to/city", "card_number_refused", "/bill_to/city", json!("4111 1111 1111 1111")),
+        ("/discounts/0/amount/amount", "validation_failed", "/discounts/0/amount", json!(3_999)),
+        ("/discounts/0/code", "card_number_refused", "/discounts/0/code", json!("4111111111111111")),
         ("/lines/0", "validation_failed", "/lines/0/price", json!({"sku": "MUG", "quantity": 1, "price": 1})),
         ("/payment", "card_number_refused", "/payment/number", json!({"method": "pm_card_visa", "number": "4111111111111111"})),
     ];
     for (at, code, pointer, value) in cases {
         let mut body = order_body();
+        // two mugs are 3,998: what is off may be all of it and no more
+        body["discounts"] = json!([{"code": "SPRING", "amount": {"amount": 3_998, "currency": "EUR"}}]);
+        body["bill_to"] = body["ship_to"].clone();
+        if at == "/currency" {
+            body["discounts"][0]["amount"]["currency"] = value.clone();
+        }
         *body.pointer_mut(at).unwrap() = value.clone();
         let answer = desk.keyed(Method::POST, "/v1/orders", Some("one-key"), &body).await;
         answer.refuses(422, code, Some(pointer));

@@ -14,23 +14,34 @@ use serde_json::{Value, json};
 
 use super::{Desk, order_body};
 
-fn at(seconds: i64) -> Instant {
+pub(super) fn at(seconds: i64) -> Instant {
     Instant::from_timestamp(seconds, 0).unwrap()
 }
 
 /// Takes an order in (its start fails, there is no engine) and records where it stands.
-async fn order(desk: &Desk, key: &str, rev: u64, set: impl FnOnce(&OrderId, &mut Life)) -> String {
+pub(super) async fn order(desk: &Desk, key: &str, rev: u64, set: impl FnOnce(&OrderId, &mut Life)) -> String {
     desk.put_product("MUG", 1_999).await;
     desk.keyed(Method::POST, "/v1/orders", Some(key), &order_body()).await.refuses(503, "unavailable", None);
     let id = OrderId::from_key("default", "public", key);
     let mut life = Life::placed(Currency::parse("EUR").unwrap());
     set(&id, &mut life);
-    let record = Record { order_id: id.clone(), rev, life, facts: vec![], scans: vec![], confirm: false };
+    let record = Record {
+        order_id: id.clone(),
+        rev,
+        life,
+        facts: vec![],
+        scans: vec![],
+        confirm: false,
+        amend: None,
+        address: None,
+        resolved: vec![],
+        build: None,
+    };
     desk.store.record(&record, at(1_000_000)).await.unwrap();
     id.to_string()
 }
 
-fn ship(id: &OrderId, life: &mut Life, status: ShipmentStatus) {
+pub(super) fn ship(id: &OrderId, life: &mut Life, status: ShipmentStatus) {
     life.shipments.push(Shipment {
         id: ShipmentId::of(id, 1),
         location: Location::parse("berlin").unwrap(),
@@ -57,17 +68,24 @@ async fn an_order_is_shown_whole() {
     assert_eq!((&order["status"], &order["version"], &order["test"]), (&json!("confirmed"), &json!(3), &json!(true)));
     let eur = |amount: i64| json!({"amount": amount, "currency": "EUR"});
     let totals = json!({
-        "subtotal": eur(3_998), "shipping": eur(490), "tax": eur(853), "total": eur(5_341),
+        "subtotal": eur(3_998), "discount": eur(0), "shipping": eur(490), "tax": eur(853), "total": eur(5_341),
         "authorized": eur(0), "captured": eur(0), "refunded": eur(0)
     });
     assert_eq!(order["totals"], totals);
     assert_eq!(order["lines"][0]["unit_price"], eur(1_999));
     assert_eq!(order["shipments"][0]["id"], format!("{id}-1"));
+    assert_eq!(order["lines"][0]["discount"], eur(0));
+    assert_eq!(order["on_shortage"], json!({"policy": "reject", "max": null}));
+    assert_eq!((&order["discounts"], &order["waiting"], &order["review"]), (&json!([]), &json!([]), &json!(null)));
+    for link in ["timeline", "why", "effects", "events", "refunds", "returns"] {
+        assert_eq!(order["links"][link], format!("/v1/orders/{id}/{link}"));
+    }
     assert_eq!(order["links"]["self"], format!("/v1/orders/{id}"));
     assert_eq!(order["links"]["temporal_ui"], format!("http://127.0.0.1:8233/namespaces/oms/workflows/order%2F{id}"));
     assert_eq!(order["allowed_actions"], json!(["cancel", "place_hold"]));
-    let fields = "allowed_actions,as_of,attention,channel,currency,customer,holds,id,lines,links,needs_attention,payment,placed_at,\
-                  reason,reference,ship_to,shipments,status,test,totals,updated_at,version";
+    let fields = "allowed_actions,as_of,attention,bill_to,channel,currency,customer,discounts,due_at,holds,id,lines,links,\
+                  needs_attention,on_shortage,payment,placed_at,question,reason,reference,review,ship_to,shipments,status,test,totals,\
+                  updated_at,version,waiting";
     let mut names: Vec<_> = order.as_object().unwrap().keys().map(String::as_str).collect();
     names.sort_unstable();
     assert_eq!(names.join(","), fields);
@@ -84,6 +102,9 @@ async fn orders_are_filtered_and_paged() {
     let desk = Desk::new().await;
     for n in 0..5 {
         order(&desk, &format!("k-{n}"), 1, |_, life| {
+            if n == 1 || n == 2 {
+                life.status = if n == 1 { Status::InReview } else { Status::Backordered };
+            }
             if n == 0 {
                 life.status = Status::Rejected;
                 life.reason = Some(Reason::OutOfStock);
@@ -94,7 +115,8 @@ async fn orders_are_filtered_and_paged() {
     let count = async |query: &str| desk.get(&format!("/v1/orders?{query}")).await.body["data"].as_array().unwrap().len();
     assert_eq!(count("status=rejected").await, 1);
     assert_eq!(count("reason=out_of_stock").await, 1);
-    assert_eq!(count("status=placed&customer=c-1&sku=MUG").await, 4);
+    assert_eq!((count("status=in_review").await, count("status=backordered").await), (1, 1));
+    assert_eq!(count("status=placed&customer=c-1&sku=MUG").await, 2);
     assert_eq!(count("email=ada%40example.com").await, 5);
     assert_eq!(count("email=bob%40example.com").await, 0);
     assert_eq!(count("needs_attention=true").await, 0);

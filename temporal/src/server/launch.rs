@@ -134,6 +134,9 @@ impl Spec {
             ["--port", &port],
             ["--ui-port", &ui_port],
             ["--log-level", "error"],
+            // one partition per queue: what was parked goes on in the order in which it came
+            ["--dynamic-config-value", "matching.numTaskqueueReadPartitions=1"],
+            ["--dynamic-config-value", "matching.numTaskqueueWritePartitions=1"],
         ];
         all.extend(rest.iter().flatten().map(Into::into));
         all

@@ -3,13 +3,19 @@
 use oms_domain::Instant;
 use oms_domain::event::Fact;
 use oms_domain::ids::{Location, MessageId, OrderId, ShipmentId, Sku};
-use oms_domain::life::{Attention, Life};
+use oms_domain::life::{Life, Why};
 use oms_domain::money::Money;
 use oms_domain::order::Status;
 use oms_domain::payment::PaymentMethod;
+use oms_domain::pricing::Totals;
+use oms_domain::review::{Attention, Resolution};
+use oms_domain::risk::RiskRules;
 use oms_domain::shipment::{Scan, ScanResult, ShipmentStatus};
-use oms_domain::stock::{Allocation, Quantity};
+use oms_domain::shortage::ShortagePolicy;
+use oms_domain::stock::{Allocation, Quantity, Strategy};
 use serde::{Deserialize, Serialize};
+
+use crate::start::OrderLine;
 
 /// The idempotency key of an effect: order or shipment, step, revision. Never random, so a reset or a re-drive repeats it.
 pub fn effect_key(subject: &str, step: &str, revision: u32) -> String {
@@ -34,6 +40,56 @@ pub struct Record {
     /// This record confirms the order: the reservation stops expiring in the same transaction.
     #[serde(default)]
     pub confirm: bool,
+    /// Lines and sums changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amend: Option<Amend>,
+    /// The parcel goes to the address of this change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Review items that a person resolved since the last record.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resolved: Vec<ResolvedItem>,
+}
+
+/// A review item and what a person decided about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResolvedItem {
+    /// Which item.
+    pub item: String,
+    /// How.
+    pub action: Resolution,
+    /// Where it was settled outside.
+    #[serde(default)]
+    pub reference: Option<String>,
+    /// Why.
+    pub reason: Why,
+    /// Who decided.
+    pub actor: String,
+}
+
+/// A review item that a story beside the order's run opens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenedItem {
+    /// Its id, the same however often it is opened.
+    pub id: String,
+    /// A stable word: `refund_refused`, …
+    pub kind: String,
+    /// What it is about: a refund's or a return's id.
+    pub subject: String,
+    /// A sentence for the operator.
+    pub detail: String,
+}
+
+/// An order's lines and sums from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Amend {
+    /// The edit whose proposal becomes the order's lines; without one the order's own lines get the quantities of `lines`.
+    #[serde(default)]
+    pub edit: Option<String>,
+    /// The lines, in the order of the row's; a quantity of zero takes the line off.
+    pub lines: Vec<OrderLine>,
+    /// The sums.
+    pub totals: Totals,
 }
 
 /// A report and what became of it.
@@ -75,6 +131,15 @@ pub struct Append {
     /// The report behind it.
     #[serde(default)]
     pub scan: Option<HeardScan>,
+    /// Review items to open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub opened: Vec<OpenedItem>,
+    /// Review items that settled themselves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settled: Vec<String>,
+    /// Review items that a person resolved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resolved: Vec<ResolvedItem>,
 }
 
 /// Promise stock to an order.
@@ -88,6 +153,34 @@ pub struct Reserve {
     pub lines: Vec<Quantity>,
     /// Until when, unless confirmed before.
     pub expires_at: Instant,
+    /// What to do when not everything is there. With any policy but `reject` the order queues for the rest by its `placed_at`,
+    /// gets it when it arrives, and what it has does not expire.
+    #[serde(default)]
+    pub policy: ShortagePolicy,
+    /// The order's place in the queue; its intake.
+    #[serde(default)]
+    pub placed_at: Option<Instant>,
+    /// Which places give first.
+    #[serde(default)]
+    pub strategy: Strategy,
+}
+
+/// Make an order's promise cover other lines: an edit, or what is left once the wait is given up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeReservation {
+    /// Which order.
+    pub order_id: OrderId,
+    /// Number of this change within the order, from 1: an older one that comes late changes nothing.
+    pub change: u32,
+    /// What the promise covers from now on, units that have left included.
+    pub lines: Vec<Quantity>,
+    /// What to do when not everything is there; `reject` leaves the old promise as it was.
+    pub policy: ShortagePolicy,
+    /// The order's place in the queue; its intake.
+    pub placed_at: Instant,
+    /// Which places give first.
+    #[serde(default)]
+    pub strategy: Strategy,
 }
 
 /// The answer to [`Reserve`].
@@ -98,6 +191,9 @@ pub enum Reserved {
     Held {
         /// One per location.
         allocations: Vec<Allocation>,
+        /// Units that the order waits for.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        waiting: Vec<Quantity>,
     },
     /// Not enough.
     OutOfStock {
@@ -106,6 +202,22 @@ pub enum Reserved {
     },
     /// Released before it came: the order is being undone.
     Released,
+}
+
+/// Let the shop's rules look at an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assess {
+    /// Which order.
+    pub order_id: OrderId,
+    /// The rules.
+    pub rules: RiskRules,
+}
+
+/// The answer to [`Assess`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assessed {
+    /// Which rules want a person to look; none: the order goes on.
+    pub reasons: Vec<String>,
 }
 
 /// Take the promise back.
@@ -280,6 +392,11 @@ pub enum Sent {
     Sent,
     /// Dropped as stale.
     Dropped {
+        /// Why.
+        why: String,
+    },
+    /// It cannot be sent; a review item says why.
+    Failed {
         /// Why.
         why: String,
     },

@@ -2,6 +2,9 @@
 #![allow(missing_docs, reason = "the macro generates constants that take no comment")]
 
 use crate::activity::*;
+use crate::reconciliation::{Begin, Begun, Compare, Compared, Finish, SettleFindings, SettledFindings};
+use crate::refund::{AskRefund, CloseRefund, PaidBack, PayBack, RefundAsked};
+use crate::returning::{BookReturn, CancelReturnBooking, RecordReturn, Restock, ReturnRecorded};
 use temporalio_common::ActivityError;
 use temporalio_macros::activity_definitions;
 
@@ -12,6 +15,11 @@ impl Orders {
     /// Write the order's row, timeline, outbox and messages.
     #[activity(name = "orders.record")]
     pub fn record(input: Record) -> Result<Recorded, ActivityError> {
+        unimplemented!()
+    }
+    /// Let the shop's rules look at the order.
+    #[activity(name = "orders.assess")]
+    pub fn assess(input: Assess) -> Result<Assessed, ActivityError> {
         unimplemented!()
     }
     /// Add to a closed order's story.
@@ -28,6 +36,11 @@ impl Inventory {
     /// Promise stock.
     #[activity(name = "inventory.reserve")]
     pub fn reserve(input: Reserve) -> Result<Reserved, ActivityError> {
+        unimplemented!()
+    }
+    /// Make the promise cover other lines.
+    #[activity(name = "inventory.change")]
+    pub fn change(input: ChangeReservation) -> Result<Reserved, ActivityError> {
         unimplemented!()
     }
     /// Take the promise back.
@@ -84,6 +97,53 @@ impl Shipping {
     }
 }
 
+/// Money that goes back.
+pub struct Refunds;
+#[activity_definitions]
+impl Refunds {
+    /// Accept a refund. Queue `orders`.
+    #[activity(name = "refund.request")]
+    pub fn request_refund(input: AskRefund) -> Result<RefundAsked, ActivityError> {
+        unimplemented!()
+    }
+    /// Return money through one payment. Queue `payments`.
+    #[activity(name = "payment.refund")]
+    pub fn pay_back(input: PayBack) -> Result<PaidBack, ActivityError> {
+        unimplemented!()
+    }
+    /// Note that the rest was returned outside. Queue `orders`.
+    #[activity(name = "refund.close")]
+    pub fn close_refund(input: CloseRefund) -> Result<(), ActivityError> {
+        unimplemented!()
+    }
+}
+
+/// Goods that come back.
+pub struct Returns;
+#[activity_definitions]
+impl Returns {
+    /// Write a return's row. Queue `orders`.
+    #[activity(name = "returns.record")]
+    pub fn record_return(input: RecordReturn) -> Result<ReturnRecorded, ActivityError> {
+        unimplemented!()
+    }
+    /// Book the parcel that comes back. Queue `shipping`.
+    #[activity(name = "shipping.book_return")]
+    pub fn book_return(input: BookReturn) -> Result<Booked, ActivityError> {
+        unimplemented!()
+    }
+    /// Take that booking back. Queue `shipping`.
+    #[activity(name = "shipping.cancel_return")]
+    pub fn cancel_return_booking(input: CancelReturnBooking) -> Result<BookingCancelled, ActivityError> {
+        unimplemented!()
+    }
+    /// Put units back on the shelf. Queue `inventory`.
+    #[activity(name = "inventory.restock")]
+    pub fn restock(input: Restock) -> Result<(), ActivityError> {
+        unimplemented!()
+    }
+}
+
 /// Messages.
 pub struct Notifications;
 #[activity_definitions]
@@ -95,11 +155,40 @@ impl Notifications {
     }
 }
 
+/// The comparison of our books with those of others.
+pub struct Reconciliation;
+#[activity_definitions]
+impl Reconciliation {
+    /// Open the report.
+    #[activity(name = "reconciliation.begin")]
+    pub fn begin(input: Begin) -> Result<Begun, ActivityError> {
+        unimplemented!()
+    }
+    /// Compare one page of somebody's books.
+    #[activity(name = "reconciliation.compare")]
+    pub fn compare(input: Compare) -> Result<Compared, ActivityError> {
+        unimplemented!()
+    }
+    /// Do something about findings.
+    #[activity(name = "reconciliation.settle")]
+    pub fn settle(input: SettleFindings) -> Result<SettledFindings, ActivityError> {
+        unimplemented!()
+    }
+    /// Close the report.
+    #[activity(name = "reconciliation.finish")]
+    pub fn finish(input: Finish) -> Result<(), ActivityError> {
+        unimplemented!()
+    }
+}
+
 /// Markers that implementations bind to.
 pub mod markers {
     pub use super::inventory::*;
     pub use super::notifications::*;
     pub use super::orders::*;
     pub use super::payments::*;
+    pub use super::reconciliation::*;
+    pub use super::refunds::*;
+    pub use super::returns::*;
     pub use super::shipping::*;
 }

@@ -1,6 +1,8 @@
 //! Task queues and workflow ids.
 
 use oms_domain::ids::{OrderId, ShipmentId};
+use oms_domain::refund::RefundId;
+use oms_domain::returning::ReturnId;
 
 /// A task queue. Queues are separate so that each kind of work scales and fails alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,4 +63,14 @@ pub fn aftermath_workflow(shipment: &ShipmentId, event_id: &str) -> String {
 /// The workflow id of a batch of messages.
 pub fn mailout_workflow(batch_id: &str) -> String {
     format!("mailout/{batch_id}")
+}
+
+/// The workflow id of a refund.
+pub fn refund_workflow(refund: &RefundId) -> String {
+    format!("refund/{refund}")
+}
+
+/// The workflow id of a return.
+pub fn return_workflow(id: &ReturnId) -> String {
+    format!("return/{id}")
 }

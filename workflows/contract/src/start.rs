@@ -2,11 +2,16 @@
 //! replay and a test can shrink every deadline.
 
 use oms_domain::Instant;
-use oms_domain::ids::{Location, MessageId, OrderId, Sku};
+use oms_domain::ids::{Location, MessageId, OrderId, ShipmentId, Sku};
+use oms_domain::life::Life;
 use oms_domain::money::{Currency, Money};
 use oms_domain::payment::PaymentMethod;
+use oms_domain::pricing::PriceRules;
+use oms_domain::review::ReviewDecision;
+use oms_domain::risk::RiskRules;
 use oms_domain::shipment::Scan;
-use oms_domain::stock::Quantity;
+use oms_domain::shortage::{Decision, OnShortage};
+use oms_domain::stock::{Quantity, Strategy};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -26,6 +31,19 @@ pub struct Deadlines {
     pub capture_retry: Duration,
     /// Pause before a step is asked again that ended in a defect.
     pub defect_retry: Duration,
+    /// How long a manual review may stay open before policy decides.
+    pub review: Duration,
+    /// How long an order waits for stock before its customer is asked, unless the order says otherwise.
+    pub backorder_max: Duration,
+    /// How long a customer may take to decide about a long wait.
+    pub decision: Duration,
+    /// Pause between the confirmation and the first booking, in which a change costs nothing.
+    pub change_window: Duration,
+    /// How long before the end of a hold on funds they are held anew; a quarter of the hold's own length if that is less.
+    pub reauthorize_before: Duration,
+    /// How long goods may take to come back once a return is approved.
+    #[serde(rename = "return")]
+    pub return_: Duration,
 }
 
 impl Default for Deadlines {
@@ -38,6 +56,12 @@ impl Default for Deadlines {
             stuck: Duration::from_secs(48 * HOUR),
             capture_retry: Duration::from_secs(6 * HOUR),
             defect_retry: Duration::from_secs(300),
+            review: Duration::from_secs(48 * HOUR),
+            backorder_max: Duration::from_secs(30 * 24 * HOUR),
+            decision: Duration::from_secs(72 * HOUR),
+            change_window: Duration::ZERO,
+            reauthorize_before: Duration::from_secs(24 * HOUR),
+            return_: Duration::from_secs(30 * 24 * HOUR),
         }
     }
 }
@@ -71,6 +95,29 @@ impl Default for Patience {
     }
 }
 
+/// What is decided when nobody does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Policies {
+    /// A review that nobody decided.
+    pub review: ReviewDecision,
+    /// A question that the customer did not answer.
+    pub shortage: Decision,
+}
+
+impl Default for Policies {
+    fn default() -> Self {
+        Self { review: ReviewDecision::Reject, shortage: Decision::Cancel }
+    }
+}
+
+/// The shape of `Order` that this version starts; `GET /v1/ops/versions` counts open orders by it.
+pub const SHAPE: u32 = 2;
+
+fn first_shape() -> u32 {
+    1
+}
+
 /// One line as the workflow needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderLine {
@@ -97,6 +144,27 @@ pub struct OrderStart {
     pub total: Money,
     /// The gateway's token.
     pub method: PaymentMethod,
+    /// The shop's price rules at the intake: what the order costs when lines are taken off. None on orders of the first shape.
+    #[serde(default)]
+    pub rules: Option<PriceRules>,
+    /// What to do when stock is short.
+    #[serde(default)]
+    pub on_shortage: OnShortage,
+    /// Which places give first.
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// Which orders a person looks at first.
+    #[serde(default)]
+    pub risk: RiskRules,
+    /// What is decided when nobody does.
+    #[serde(default)]
+    pub policies: Policies,
+    /// The version of the workflow's shape that the order was started for.
+    #[serde(default = "first_shape")]
+    pub shape: u32,
+    /// The order's earlier run was ended by hand: this one takes everything back that it had begun.
+    #[serde(default)]
+    pub unwind: Option<Unwind>,
     /// Business deadlines.
     #[serde(default)]
     pub deadlines: Deadlines,
@@ -106,6 +174,23 @@ pub struct OrderStart {
     /// Write search attributes. Off only on the time-skipping test server, which knows none.
     #[serde(default = "yes")]
     pub search_attributes: bool,
+}
+
+/// What an order's earlier run had begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unwind {
+    /// Where the order stood, as its row shows it.
+    pub life: Life,
+    /// The row's newest record.
+    pub rev: u64,
+    /// Revisions of authorizations that were asked for.
+    #[serde(default)]
+    pub authorizations: Vec<u32>,
+    /// Bookings that were asked for.
+    #[serde(default)]
+    pub bookings: Vec<(ShipmentId, u32)>,
+    /// Why, for the timeline.
+    pub reason: String,
 }
 
 fn yes() -> bool {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 use crate::ids::{CustomerId, Invalid, text};
+use crate::message::{Channel, Locale};
 
 fn line(text: &str) -> Result<(), Invalid> {
     let length = text.chars().count();
@@ -87,6 +88,12 @@ pub struct Customer {
     /// Where SMS go, if anywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phone: Option<Phone>,
+    /// The language that messages are written in; the shop's own when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locale: Option<Locale>,
+    /// The only channels that the customer wants to hear on; every channel when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notify: Vec<Channel>,
 }
 
 /// Where the parcel goes. Personal data.

@@ -48,10 +48,34 @@ kinds! {
     OrderCancelled = "order.cancelled",
     /// Everything is delivered and paid.
     OrderCompleted = "order.completed",
+    /// Some of it is delivered and paid, the rest never will be.
+    OrderPartiallyFulfilled = "order.partially_fulfilled",
+    /// Everything came back.
+    OrderReturned = "order.returned",
+    /// A rule wants a person to look before anything is promised.
+    OrderInReview = "order.in_review",
+    /// The review ended; the reason starts with its verdict.
+    OrderReviewed = "order.reviewed",
+    /// Not everything is in stock; the order waits for it.
+    OrderBackordered = "order.backordered",
+    /// The customer was asked what to do about the wait.
+    OrderQuestionAsked = "order.question_asked",
+    /// The customer, the shop or the default decided.
+    OrderQuestionDecided = "order.question_decided",
+    /// Lines or quantities changed, and stock, tax and authorization with them.
+    OrderEdited = "order.edited",
+    /// The change could not be made; the order stands as it was.
+    OrderEditRefused = "order.edit_refused",
+    /// The parcel goes elsewhere.
+    OrderAddressChanged = "order.address_changed",
+    /// Lines that will never ship were taken off the order.
+    OrderLinesDropped = "order.lines_dropped",
     /// Stock was promised to the order.
     StockReserved = "stock.reserved",
     /// The promise had run out before the order was confirmed.
     StockLapsed = "stock.lapsed",
+    /// Goods arrived for an order that waited.
+    StockArrived = "stock.arrived",
     /// The promise was taken back.
     StockReleased = "stock.released",
     /// The goods left the stock.
@@ -70,12 +94,46 @@ kinds! {
     PaymentCaptureRefused = "payment.capture_refused",
     /// The hold on the funds was released.
     PaymentVoided = "payment.voided",
+    /// Funds are held anew, because the old hold was about to end.
+    PaymentReauthorized = "payment.reauthorized",
+    /// The gateway refused to hold funds anew.
+    PaymentReauthorizationDeclined = "payment.reauthorization_declined",
+    /// The money was settled outside; the reason names the reference.
+    PaymentSettledOutside = "payment.settled_outside",
+    /// A refund was accepted and is on its way.
+    RefundRequested = "refund.requested",
+    /// The gateway returned the money.
+    RefundCompleted = "refund.completed",
+    /// The gateway refused to return the money; it is asked again.
+    RefundRefused = "refund.refused",
+    /// A refund was settled outside or given up by a person.
+    RefundClosed = "refund.closed",
+    /// The customer wants to send goods back.
+    ReturnRequested = "return.requested",
+    /// The shop takes the goods back.
+    ReturnApproved = "return.approved",
+    /// The shop does not take the goods back.
+    ReturnRejected = "return.rejected",
+    /// The parcel that comes back has a label; the reason names it.
+    ReturnLabelled = "return.labelled",
+    /// The goods came back and were inspected.
+    ReturnReceived = "return.received",
+    /// The goods are back and the money is on its way.
+    ReturnCompleted = "return.completed",
+    /// The goods did not come in time.
+    ReturnExpired = "return.expired",
     /// A courier was booked.
     ShipmentBooked = "shipment.booked",
     /// The carrier refused the booking.
     ShipmentBookingRefused = "shipment.booking_refused",
     /// The booking was taken back.
     ShipmentBookingCancelled = "shipment.booking_cancelled",
+    /// The shipment was replaced by others after an edit.
+    ShipmentReplaced = "shipment.replaced",
+    /// The warehouse took the shipment over.
+    ShipmentAcknowledged = "shipment.acknowledged",
+    /// Nothing more is expected of the parcel; a person decided.
+    ShipmentClosed = "shipment.closed",
     /// The parcel was handed to the carrier.
     ShipmentShipped = "shipment.shipped",
     /// The parcel is on its way.
@@ -96,6 +154,10 @@ kinds! {
     AttentionRaised = "attention.raised",
     /// It no longer does.
     AttentionCleared = "attention.cleared",
+    /// A person resolved a review item; the reason says how.
+    ReviewResolved = "review.resolved",
+    /// A person had a message sent once more; the reason says why.
+    MessageResent = "message.resent",
     /// A signal could not be read or was not allowed; nothing changed.
     SignalIgnored = "signal.ignored",
 }

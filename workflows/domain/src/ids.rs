@@ -61,7 +61,8 @@ macro_rules! text {
 }
 pub(crate) use text;
 
-fn minted(text: &str) -> Result<(), Invalid> {
+/// The rule of ids that we mint.
+pub(crate) fn minted(text: &str) -> Result<(), Invalid> {
     let ok = (8..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
     if ok { Ok(()) } else { Err(Invalid::new("an id is 8 to 64 characters of A-Z a-z 0-9 _ -")) }
 }
@@ -157,6 +158,11 @@ impl MessageId {
     /// The one message about `event` on `channel` for an order.
     pub fn of(order: &OrderId, event: &str, channel: &str) -> Self {
         Self(derive(&["message", order.as_str(), event, channel]).to_string())
+    }
+
+    /// The message that a person had sent once more, for the `n`th time (from 1).
+    pub fn again(&self, n: u32) -> Self {
+        Self(derive(&["message again", self.as_str(), &n.to_string()]).to_string())
     }
 }
 

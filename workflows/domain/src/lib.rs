@@ -12,7 +12,13 @@ pub mod money;
 pub mod order;
 pub mod payment;
 pub mod pricing;
+pub mod reconciliation;
+pub mod refund;
+pub mod returning;
+pub mod review;
+pub mod risk;
 pub mod shipment;
+pub mod shortage;
 pub mod stock;
 
 /// An instant. Always UTC; a customer's time zone exists only in message templates.

@@ -3,6 +3,10 @@
 //! The workflow holds a [`Life`] and acts on what it says; `orders.record` writes it to SQL as the order's row. All verdicts are
 //! made here and nowhere else, so a rule that is tested here holds for HTTP, the Temporal UI and the CLI alike.
 
+mod changes;
+#[cfg(test)]
+mod tests;
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,8 +15,11 @@ use crate::Instant;
 use crate::ids::{HoldId, Invalid, ShipmentId, text};
 use crate::money::Currency;
 use crate::order::{Action, Reason, Status};
-use crate::payment::Payment;
+use crate::payment::{Payment, PaymentStatus};
+use crate::review::{Attention, Review};
 use crate::shipment::{Scan, ScanResult, ScanType, Shipment, ShipmentStatus};
+use crate::shortage::Question;
+use crate::stock::Quantity;
 
 text!(
     /// Why somebody acts: 1 to 500 characters, not blank, no control characters but line breaks and tabs.
@@ -55,22 +62,6 @@ pub struct Hold {
     pub until: Option<Instant>,
 }
 
-/// The flag of a parcel that left although the cancel had won: it outlives the order's end.
-pub const DEPARTED_AFTER_CANCEL: &str = "departed_after_cancel";
-/// The flag of a parcel that the carrier cannot find: it outlives the order's end.
-pub const LOST: &str = "lost";
-
-/// Something about the order that needs a person.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attention {
-    /// A stable word: `capture_refused`, `lost`, `stuck`, …
-    pub code: String,
-    /// A sentence for the operator.
-    pub detail: String,
-    /// Since when.
-    pub since: Instant,
-}
-
 /// Why a command was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -83,13 +74,22 @@ pub enum RefusalCode {
     NotFound,
     /// The report's id was used for another type before.
     EventIdReused,
+    /// The order has changed since the version that the command was made for.
+    PreconditionFailed,
     /// The command itself is malformed.
     ValidationFailed,
 }
 
 impl RefusalCode {
     /// Every code.
-    pub const ALL: [Self; 5] = [Self::TooLate, Self::NotAllowedNow, Self::NotFound, Self::EventIdReused, Self::ValidationFailed];
+    pub const ALL: [Self; 6] = [
+        Self::TooLate,
+        Self::NotAllowedNow,
+        Self::NotFound,
+        Self::EventIdReused,
+        Self::PreconditionFailed,
+        Self::ValidationFailed,
+    ];
 
     /// The wire name.
     pub fn as_str(self) -> &'static str {
@@ -98,6 +98,7 @@ impl RefusalCode {
             Self::NotAllowedNow => "not_allowed_now",
             Self::NotFound => "not_found",
             Self::EventIdReused => "event_id_reused",
+            Self::PreconditionFailed => "precondition_failed",
             Self::ValidationFailed => "validation_failed",
         }
     }
@@ -182,6 +183,21 @@ pub struct Life {
     /// What needs a person.
     #[serde(default)]
     pub attention: Vec<Attention>,
+    /// What is not promised yet: units that wait for stock.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<Quantity>,
+    /// The manual review, while it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<Review>,
+    /// What the customer was asked, until it is decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<Question>,
+    /// When a person is called unless the order moves; none once it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<Instant>,
+    /// An edit is being carried out: until it is done, nothing is booked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub editing: bool,
     /// The refusal that is being carried out: its undo runs, the status has not changed yet.
     #[serde(default)]
     pub refusing: Option<Reason>,
@@ -200,6 +216,11 @@ impl Life {
             shipments: Vec::new(),
             payment: Payment::pending(currency),
             attention: Vec::new(),
+            waiting: Vec::new(),
+            review: None,
+            question: None,
+            due_at: None,
+            editing: false,
             refusing: None,
             heard: BTreeMap::new(),
         }
@@ -229,12 +250,43 @@ impl Life {
                 actions.push(Action::ReleaseHold);
             }
         }
+        for (action, judged) in [
+            (Action::Review, self.check_review()),
+            (Action::ChangeAddress, self.check_address()),
+            (Action::Edit, self.check_edit()),
+            (Action::Decide, self.check_decision(None)),
+        ] {
+            if judged.is_ok() {
+                actions.push(action);
+            }
+        }
+        if self.payment.captured.minor > self.payment.refunded.minor {
+            actions.push(Action::Refund);
+        }
+        if self.shipments.iter().any(|s| s.status == ShipmentStatus::Delivered) {
+            actions.push(Action::Return);
+        }
         actions
+    }
+
+    /// Shipments that still count: those that an edit or a cancel has not taken off.
+    pub fn live_shipments(&self) -> impl Iterator<Item = &Shipment> {
+        self.shipments.iter().filter(|s| s.status != ShipmentStatus::Cancelled)
     }
 
     /// Whether any parcel has left.
     pub fn departed(&self) -> bool {
         self.shipments.iter().any(|s| s.status.departed())
+    }
+
+    /// Whether everything that will ever leave has left.
+    pub fn all_departed(&self) -> bool {
+        self.waiting.is_empty() && self.live_shipments().all(|s| s.status.departed())
+    }
+
+    /// Whether the way forward is open: not ended, not being undone.
+    fn is_going(&self) -> bool {
+        !self.status.is_terminal() && self.status != Status::Cancelling && self.refusing.is_none()
     }
 
     /// `Ok(None)`: a cancel would start now; `Ok(Some)`: it was asked for before.
@@ -343,204 +395,47 @@ impl Life {
         if !scan.kind.decides() || scan.kind.rank() <= shipment.status.rank() {
             return Ok(ScanResult::Stale);
         }
+        // a parcel that was called off says nothing about how far the order is
+        let called_off = shipment.status == ShipmentStatus::Cancelled;
         shipment.note_package(scan.carrier.as_deref(), scan.tracking_number.as_deref());
         shipment.status = ShipmentStatus::from(scan.kind);
-        if matches!(self.status, Status::Confirmed | Status::PartiallyShipped) {
-            let all = self.shipments.iter().all(|s| s.status.departed());
-            self.status = if all { Status::Shipped } else { Status::PartiallyShipped };
+        if !called_off && matches!(self.status, Status::Confirmed | Status::PartiallyShipped) {
+            self.status = if self.all_departed() { Status::Shipped } else { Status::PartiallyShipped };
         }
         Ok(ScanResult::Applied)
     }
 
     /// Raises a flag once; answers whether it is new.
-    pub fn raise(&mut self, code: &str, detail: impl Into<String>, since: Instant) -> bool {
-        if self.attention.iter().any(|a| a.code == code) {
+    pub fn raise(&mut self, code: &str, shipment: Option<&ShipmentId>, detail: impl Into<String>, since: Instant) -> bool {
+        if self.attention.iter().any(|a| a.code == code && a.shipment.as_ref() == shipment) {
             return false;
         }
-        self.attention.push(Attention { code: code.to_owned(), detail: detail.into(), since });
+        self.attention.push(Attention { code: code.to_owned(), shipment: shipment.cloned(), detail: detail.into(), since });
         true
     }
 
     /// Lowers a flag; answers whether it was up.
-    pub fn clear(&mut self, code: &str) -> bool {
+    pub fn clear(&mut self, code: &str, shipment: Option<&ShipmentId>) -> bool {
         let before = self.attention.len();
-        self.attention.retain(|a| a.code != code);
+        self.attention.retain(|a| a.code != code || a.shipment.as_ref() != shipment);
         self.attention.len() != before
     }
 
-    /// Whether all shipments arrived and all their money was taken.
-    pub fn is_fulfilled(&self) -> bool {
-        !self.shipments.is_empty() && self.shipments.iter().all(|s| s.status == ShipmentStatus::Delivered)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ids::{Location, OrderId};
-    use crate::money::Money;
-    use proptest::prelude::*;
-
-    fn at(seconds: i64) -> Instant {
-        Instant::from_timestamp(seconds, 0).unwrap()
-    }
-    fn eur() -> Currency {
-        Currency::parse("EUR").unwrap()
-    }
-    fn order() -> OrderId {
-        OrderId::from_key("t", "c", "k")
-    }
-    fn shipment(number: u32) -> Shipment {
-        Shipment {
-            id: ShipmentId::of(&order(), number),
-            location: Location::parse("berlin").unwrap(),
-            status: ShipmentStatus::Pending,
-            lines: Vec::new(),
-            amount: Money::new(5, eur()),
-            carrier: None,
-            tracking_number: None,
-            more_packages: Vec::new(),
-        }
-    }
-    fn confirmed(shipments: u32) -> Life {
-        let mut life = Life::placed(eur());
-        life.shipments = (1..=shipments).map(shipment).collect();
-        life.become_(Status::Confirmed).unwrap();
-        life
-    }
-    fn scan(number: u32, event_id: &str, kind: ScanType) -> Scan {
-        Scan {
-            shipment: ShipmentId::of(&order(), number),
-            event_id: event_id.to_owned(),
-            kind,
-            occurred_at: at(0),
-            carrier: None,
-            tracking_number: None,
-        }
-    }
-    fn hold(key: &str, until: Option<i64>) -> Hold {
-        Hold {
-            id: HoldId::from_key(&order(), key),
-            kind: HoldKind::parse("fraud").unwrap(),
-            reason: Why::parse("looks odd").unwrap(),
-            actor: "ops".into(),
-            placed_at: at(0),
-            until: until.map(at),
+    /// How the order ends once nothing more is expected of its shipments: all arrived, all came back, or mixed.
+    pub fn end_of_shipping(&self, dropped: bool) -> Status {
+        let all = |status| self.live_shipments().next().is_some() && self.live_shipments().all(|s| s.status == status);
+        if all(ShipmentStatus::ReturnedToSender) {
+            Status::Returned
+        } else if all(ShipmentStatus::Delivered) && !dropped {
+            Status::Completed
+        } else {
+            Status::PartiallyFulfilled
         }
     }
 
-    #[test]
-    fn cancel_has_a_verdict_in_every_status() {
-        let mut life = confirmed(1);
-        assert_eq!(life.cancel(), Ok(CancelVerdict::Cancelling));
-        assert_eq!(life.cancel(), Ok(CancelVerdict::Cancelling));
-        life.become_(Status::Cancelled).unwrap();
-        assert_eq!(life.cancel(), Ok(CancelVerdict::Cancelled));
-
-        let mut shipped = confirmed(1);
-        shipped.report(&scan(1, "e", ScanType::Shipped)).unwrap();
-        assert_eq!(shipped.cancel().unwrap_err().code, RefusalCode::TooLate);
-        shipped.status = Status::Completed;
-        assert_eq!(shipped.cancel().unwrap_err().code, RefusalCode::NotAllowedNow);
-
-        let mut refusing = Life::placed(eur());
-        refusing.refusing = Some(Reason::OutOfStock);
-        assert_eq!(refusing.cancel().unwrap_err().code, RefusalCode::NotAllowedNow);
-    }
-
-    #[test]
-    fn reports_only_lead_forward() {
-        let mut life = confirmed(2);
-        assert_eq!(life.report(&scan(1, "a", ScanType::InTransit)), Ok(ScanResult::Applied));
-        assert_eq!(life.status, Status::PartiallyShipped);
-        assert_eq!(life.report(&scan(1, "a", ScanType::InTransit)), Ok(ScanResult::Duplicate));
-        assert_eq!(life.report(&scan(1, "a", ScanType::Delivered)).unwrap_err().code, RefusalCode::EventIdReused);
-        assert_eq!(life.report(&scan(1, "b", ScanType::Shipped)), Ok(ScanResult::Stale));
-        assert_eq!(life.report(&scan(1, "c", ScanType::Lost)), Ok(ScanResult::Applied));
-        assert_eq!(life.report(&scan(1, "d", ScanType::Delivered)), Ok(ScanResult::Applied));
-        assert_eq!(life.report(&scan(1, "e", ScanType::ReturnedToSender)), Ok(ScanResult::Stale));
-        assert_eq!(life.report(&scan(3, "f", ScanType::Shipped)).unwrap_err().code, RefusalCode::NotFound);
-        assert!(!life.is_fulfilled());
-        assert_eq!(life.report(&scan(2, "g", ScanType::Delivered)), Ok(ScanResult::Applied));
-        assert_eq!(life.status, Status::Shipped);
-        assert!(life.is_fulfilled());
-    }
-
-    #[test]
-    fn a_parcel_that_leaves_a_cancelled_order_is_news() {
-        let mut life = confirmed(1);
-        life.cancel().unwrap();
-        assert_eq!(life.report(&scan(1, "a", ScanType::Shipped)), Ok(ScanResult::Applied));
-        assert_eq!(life.status, Status::Cancelling);
-        assert!(life.departed());
-        assert_eq!(life.cancel(), Ok(CancelVerdict::Cancelling));
-    }
-
-    #[test]
-    fn holds_stack_and_expire() {
-        let mut life = confirmed(1);
-        assert_eq!(life.place_hold(hold("a", None)), Ok(true));
-        assert_eq!(life.place_hold(hold("a", None)), Ok(false));
-        assert_eq!(life.place_hold(hold("b", Some(10))), Ok(true));
-        assert!(life.expire_holds(at(9)).is_empty());
-        assert_eq!(life.expire_holds(at(10)).len(), 1);
-        assert_eq!(life.release_hold(&HoldId::from_key(&order(), "b")).unwrap_err().code, RefusalCode::NotFound);
-        life.release_hold(&HoldId::from_key(&order(), "a")).unwrap();
-        assert!(life.holds.is_empty());
-    }
-
-    #[test]
-    fn refusals_read_back() {
-        let refusal = Refusal::new(RefusalCode::TooLate, "gone: long ago");
-        assert_eq!(Refusal::parse(&refusal.to_string()), Some(refusal));
-        assert_eq!(Refusal::parse("whatever: no"), None);
-    }
-
-    #[derive(Debug, Clone)]
-    enum Move {
-        Become(usize),
-        Cancel,
-        Hold(u8),
-        Release(u8),
-        Report(u32, u8, usize),
-        Refuse,
-    }
-
-    fn moves() -> impl Strategy<Value = Vec<Move>> {
-        let one = prop_oneof![
-            (0usize..12).prop_map(Move::Become),
-            Just(Move::Cancel),
-            (0u8..3).prop_map(Move::Hold),
-            (0u8..3).prop_map(Move::Release),
-            (1u32..4, any::<u8>(), 0usize..7).prop_map(|(s, e, k)| Move::Report(s, e, k)),
-            Just(Move::Refuse),
-        ];
-        prop::collection::vec(one, 0..40)
-    }
-
-    proptest! {
-        /// Whatever is asked in whatever order: only defined edges are taken, and never after a terminal status.
-        #[test]
-        fn random_commands_never_take_an_undefined_edge(moves in moves()) {
-            let mut life = Life::placed(eur());
-            life.shipments = (1..=2).map(shipment).collect();
-            for step in moves {
-                let (before, departed) = (life.status, life.departed());
-                match step {
-                    Move::Become(to) => { let _ = life.become_(Status::ALL[to]); }
-                    Move::Cancel => {
-                        let verdict = life.cancel();
-                        prop_assert!(!(departed && before != Status::Cancelling && before != Status::Cancelled && verdict.is_ok()));
-                    }
-                    Move::Hold(key) => { let _ = life.place_hold(hold(&key.to_string(), None)); }
-                    Move::Release(key) => { let _ = life.release_hold(&HoldId::from_key(&order(), &key.to_string())); }
-                    Move::Report(number, event, kind) => { let _ = life.report(&scan(number, &event.to_string(), ScanType::ALL[kind])); }
-                    Move::Refuse => if life.status == Status::Placed { life.refusing = Some(Reason::OutOfStock) },
-                }
-                prop_assert!(life.status == before || before.can_become(life.status), "{:?} -> {:?}", before, life.status);
-                prop_assert!(!(before.is_terminal() && life.status != before));
-                if life.status.is_terminal() { prop_assert!(!life.allowed_actions().contains(&Action::Cancel)); }
-            }
-        }
+    /// Whether funds are held (or none are needed): nothing is booked for an order without them.
+    pub fn is_funded(&self) -> bool {
+        use PaymentStatus::{Authorized, Captured, NotRequired, PartiallyCaptured};
+        matches!(self.payment.status, Authorized | Captured | NotRequired | PartiallyCaptured)
     }
 }

@@ -156,6 +156,18 @@ pub enum Action {
     PlaceHold,
     /// Let it go on.
     ReleaseHold,
+    /// Approve or reject it.
+    Review,
+    /// Send the parcel elsewhere.
+    ChangeAddress,
+    /// Change lines and quantities.
+    Edit,
+    /// Decide about a long wait.
+    Decide,
+    /// Give money back.
+    Refund,
+    /// Take goods back.
+    Return,
 }
 
 impl Action {
@@ -165,6 +177,12 @@ impl Action {
             Self::Cancel => "cancel",
             Self::PlaceHold => "place_hold",
             Self::ReleaseHold => "release_hold",
+            Self::Review => "review",
+            Self::ChangeAddress => "change_address",
+            Self::Edit => "edit",
+            Self::Decide => "decide",
+            Self::Refund => "refund",
+            Self::Return => "return",
         }
     }
 }

@@ -61,6 +61,9 @@ pub struct Payment {
     pub captured: Money,
     /// Funds returned.
     pub refunded: Money,
+    /// What a person settled outside or gave up, after the gateway had refused to take it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waived: Option<Money>,
     /// When the hold on the funds ends by itself.
     #[serde(default)]
     pub authorization_expires_at: Option<Instant>,
@@ -70,6 +73,13 @@ impl Payment {
     /// A payment of which nothing has happened.
     pub fn pending(currency: Currency) -> Self {
         let zero = Money::zero(currency);
-        Self { status: PaymentStatus::Pending, authorized: zero, captured: zero, refunded: zero, authorization_expires_at: None }
+        Self {
+            status: PaymentStatus::Pending,
+            authorized: zero,
+            captured: zero,
+            refunded: zero,
+            waived: None,
+            authorization_expires_at: None,
+        }
     }
 }

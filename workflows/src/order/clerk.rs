@@ -1,17 +1,18 @@
 //! The clerk: the one who writes the order's records, one after the other.
 
-use oms_contract::activity::{HeardScan, Record, Recorded};
+use oms_contract::activity::{Amend, HeardScan, Record, Recorded, ResolvedItem};
 use oms_contract::definitions::Orders;
 use oms_contract::names::Queue;
 use oms_contract::search;
+use oms_contract::start::OrderStart;
 use oms_domain::event::Fact;
 use oms_domain::life::Life;
 use oms_domain::order::Status;
 use oms_domain::shipment::Shipment;
 use temporalio_workflow::WorkflowCancellationToken;
 
-use super::Order;
 use super::desk::Desk;
+use super::{Order, watch};
 use crate::policy;
 
 /// What became of a wish to confirm.
@@ -35,6 +36,10 @@ pub(super) struct Journal {
     writing: bool,
     confirming: Option<Vec<Shipment>>,
     confirmation: Option<Confirmation>,
+    amend: Option<Amend>,
+    address: Option<String>,
+    redirecting: bool,
+    resolved: Vec<ResolvedItem>,
     attributes: Option<Attributes>,
 }
 
@@ -87,6 +92,35 @@ impl Journal {
         self.dirty = true;
     }
 
+    /// The order's lines and sums change with the next record.
+    pub(super) fn amend(&mut self, amend: Amend) {
+        self.amend = Some(amend);
+        self.dirty = true;
+    }
+
+    /// The parcel's address changes with the next record.
+    pub(super) fn redirect(&mut self, change: String) {
+        self.address = Some(change);
+        self.redirecting = true;
+        self.dirty = true;
+    }
+
+    /// Whether a new address is not on record yet.
+    pub(super) fn is_redirecting(&self) -> bool {
+        self.redirecting
+    }
+
+    /// A person resolved a review item.
+    pub(super) fn resolve(&mut self, item: ResolvedItem) {
+        self.resolved.push(item);
+        self.dirty = true;
+    }
+
+    /// The journal of a run that goes on where an earlier one was ended by hand.
+    pub(super) fn resuming(rev: u64) -> Self {
+        Self { rev, dirty: true, ..Self::default() }
+    }
+
     pub(super) fn confirmation(&self) -> Option<Confirmation> {
         self.confirmation
     }
@@ -120,12 +154,13 @@ struct Entry {
 
 impl Order {
     fn next_entry(&mut self) -> Entry {
+        let due = watch::due(self);
         let journal = &mut self.journal;
         journal.dirty = false;
         journal.writing = true;
         journal.rev += 1;
         let mut life = self.life.clone();
-        let confirming = journal.confirming.take().filter(|_| life.status == Status::Placed);
+        let confirming = journal.confirming.take().filter(|_| life.status.can_become(Status::Confirmed));
         match &confirming {
             Some(shipments) => {
                 life.status = Status::Confirmed;
@@ -136,6 +171,7 @@ impl Order {
             }
             None => {}
         }
+        life.due_at = due;
         let record = Record {
             order_id: self.start.order_id.clone(),
             rev: journal.rev,
@@ -143,28 +179,40 @@ impl Order {
             facts: std::mem::take(&mut journal.facts),
             scans: std::mem::take(&mut journal.scans),
             confirm: confirming.is_some(),
+            amend: journal.amend.take(),
+            address: journal.address.take(),
+            resolved: std::mem::take(&mut journal.resolved),
         };
         Entry { record, confirming }
     }
 
     fn file(&mut self, entry: Entry, written: &Recorded) {
-        self.journal.writing = false;
+        let journal = &mut self.journal;
+        journal.writing = false;
         if written.lapsed {
             // nothing was written: what this record held goes into the next one
-            self.journal.facts.splice(0..0, entry.record.facts);
-            self.journal.scans.splice(0..0, entry.record.scans);
-            self.journal.confirmation = Some(Confirmation::Lapsed);
+            journal.facts.splice(0..0, entry.record.facts);
+            journal.scans.splice(0..0, entry.record.scans);
+            journal.resolved.splice(0..0, entry.record.resolved);
+            journal.amend = journal.amend.take().or(entry.record.amend);
+            journal.address = journal.address.take().or(entry.record.address);
+            journal.confirmation = Some(Confirmation::Lapsed);
             return;
         }
+        journal.redirecting = journal.address.is_some();
         if let Some(shipments) = entry.confirming {
             self.life.shipments = shipments;
-            if self.life.status == Status::Placed {
+            if self.life.status.can_become(Status::Confirmed) {
                 self.life.status = Status::Confirmed;
             } else {
                 // a cancel came while the record was on its way; it undoes what is now known to exist
                 self.journal.dirty = true;
             }
             self.journal.confirmation = Some(Confirmation::Done);
+        }
+        if written.status == Status::Cancelling && !self.is_stopping() {
+            // a cancel was on record before its worker died: the row never moves back, so the run follows
+            let _ = self.life.cancel();
         }
         if written.rev > self.journal.rev {
             // this run was reset: go on from where the row is, and show it this run's state under a newer number
@@ -185,10 +233,13 @@ pub(super) async fn keep_records(desk: Desk) {
     }
 }
 
-/// On the workflow's own worker if that works within seconds, else by the queue, without end.
+/// On the workflow's own worker if that works within seconds, else by the queue, without end. The last record goes by the queue at once:
+/// a local one is written before the engine has the command that led to it, and if the worker dies in between, the row would have ended
+/// while its run knows nothing of it.
 async fn write(desk: &Desk, record: &Record) -> Recorded {
-    let patience = desk.start().patience;
-    if !patience.local_record.is_zero() {
+    let OrderStart { patience, shape, .. } = desk.start();
+    let last = record.life.status.is_terminal() && shape >= 2;
+    if !patience.local_record.is_zero() && !last {
         let local = policy::local_record(&patience, WorkflowCancellationToken::new());
         if let Ok(written) = desk.ctx().execute_local_activity(Orders::record, record.clone(), local).await {
             return written;

@@ -1,19 +1,20 @@
 //! Commands: what updates and signals do to the order. Verdicts come from the state machine; here they become facts.
 
-use oms_contract::activity::HeardScan;
+use oms_contract::activity::{HeardScan, ResolvedItem};
 use oms_contract::command::*;
 use oms_domain::Instant;
 use oms_domain::event::{Fact, FactKind};
 use oms_domain::ids::HoldId;
-use oms_domain::life::{CancelVerdict, DEPARTED_AFTER_CANCEL, Hold, LOST, Refusal, RefusalCode};
+use oms_domain::life::{CancelVerdict, Hold, Refusal, RefusalCode};
 use oms_domain::message::Topic;
 use oms_domain::order::Status;
+use oms_domain::review::{DEPARTED_AFTER_CANCEL, LOST, NO_SCAN, RETURNED_TO_SENDER, Resolution};
 use oms_domain::shipment::{Scan, ScanResult, ScanType};
 
-use super::Order;
+use super::{Order, Resolved};
 
 /// Who acts, as the timeline shows it: what the command says if that is printable, else the door it came through.
-fn actor(named: Option<&String>, door: &str) -> String {
+pub(super) fn actor(named: Option<&String>, door: &str) -> String {
     match named {
         Some(name) if (1..=200).contains(&name.len()) && !name.chars().any(char::is_control) => name.clone(),
         _ => door.to_owned(),
@@ -100,24 +101,110 @@ impl Order {
         let mut fact = Fact::new(key, kind, now).by(actor).about(&scan.shipment);
         fact.tell = topic.filter(|_| self.life.status != Status::Cancelling);
         self.journal.publish(fact);
+        let about = Some(&scan.shipment);
         match scan.kind {
-            ScanType::Lost => self.raise(LOST, "the carrier reports the parcel lost", now),
-            ScanType::ReturnedToSender => self.raise("returned_to_sender", "the parcel came back to the sender", now),
+            ScanType::Lost => self.raise(LOST, about, "the carrier reports the parcel lost", now),
+            ScanType::ReturnedToSender => self.raise(RETURNED_TO_SENDER, about, "the parcel came back to the sender", now),
             ScanType::Delivered => {
                 // a lost parcel that arrives was not lost
-                for code in [LOST, "no_scan"] {
-                    self.life.clear(code);
-                }
+                self.life.clear(LOST, about);
+                self.life.clear(NO_SCAN, None);
             }
             _ => {}
         }
         if matches!(self.life.status, Status::Cancelling | Status::Cancelled) {
-            self.raise(DEPARTED_AFTER_CANCEL, "a parcel left although the order was cancelled", now);
+            self.raise(DEPARTED_AFTER_CANCEL, about, "a parcel left although the order was cancelled", now);
+        } else if self.is_replaced(&scan.shipment) {
+            let detail = "a parcel left although a change of the order had replaced it; look at what the other parcels hold";
+            self.raise(DEPARTED_AFTER_CANCEL, about, detail, now);
         }
     }
 
+    /// Decides the manual review.
+    pub(super) fn apply_review(&mut self, command: &Review, door: &str, now: Instant) -> Result<Accepted, Refusal> {
+        self.life.review(command.decision)?;
+        self.verdict = Some(command.decision);
+        self.moved_at = now;
+        let fact = Fact::new("reviewed", FactKind::OrderReviewed, now).by(actor(command.actor.as_ref(), door)).because(format!(
+            "{}: {}",
+            command.decision.as_str(),
+            command.reason
+        ));
+        self.journal.publish(fact);
+        Ok(Accepted { rev: self.newest() })
+    }
+
+    /// Sends the parcel elsewhere.
+    pub(super) fn apply_address(&mut self, command: &ChangeAddress, door: &str, now: Instant) -> Result<Accepted, Refusal> {
+        self.life.check_address()?;
+        self.addresses += 1;
+        self.moved_at = now;
+        let key = format!("address/{}", command.change_id);
+        let mut fact = Fact::new(key, FactKind::OrderAddressChanged, now).by(actor(command.actor.as_ref(), door));
+        fact.reason = command.reason.as_ref().map(|reason| reason.as_str().to_owned());
+        self.journal.publish(fact);
+        self.journal.redirect(command.change_id.clone());
+        Ok(Accepted { rev: self.newest() })
+    }
+
+    /// Changes lines and quantities; the editor carries it out.
+    pub(super) fn apply_edit(&mut self, command: &Edit, door: &str, _now: Instant) -> Result<Accepted, Refusal> {
+        self.check_edit(command)?;
+        self.life.editing = true;
+        self.edit = Some(Edit { actor: Some(actor(command.actor.as_ref(), door)), ..command.clone() });
+        Ok(Accepted { rev: self.newest() })
+    }
+
+    /// Decides about a long wait.
+    pub(super) fn apply_decision(&mut self, command: &Decide, door: &str, now: Instant) -> Result<Accepted, Refusal> {
+        let decision = self.life.decide(command.decision, command.round)?;
+        self.decision = Some(decision);
+        self.moved_at = now;
+        let fact = Fact::new(format!("question/{}/decided", self.questions), FactKind::OrderQuestionDecided, now)
+            .by(actor(command.actor.as_ref(), door))
+            .because(decision.as_str());
+        self.journal.publish(fact);
+        Ok(Accepted { rev: self.newest() })
+    }
+
+    /// Settles what policy could not: the flag is lowered at once, so a second person finds nothing left to resolve.
+    pub(super) fn apply_resolve(&mut self, command: &Resolve, door: &str, now: Instant) -> Result<Accepted, Refusal> {
+        let flag = self.life.check_resolve(&self.start.order_id, &command.item, command.action)?.clone();
+        if command.action == Resolution::UseExternalReference && command.reference.is_none() {
+            let detail = "use_external_reference needs the `reference` under which it was settled outside";
+            return Err(Refusal::new(RefusalCode::ValidationFailed, detail));
+        }
+        let actor = actor(command.actor.as_ref(), door);
+        self.life.clear(&flag.code, flag.shipment.as_ref());
+        let mut fact = Fact::new(format!("resolved/{}", command.item), FactKind::ReviewResolved, now)
+            .by(actor.clone())
+            .because(format!("{}: {}: {}", flag.code, command.action.as_str(), command.reason));
+        fact.shipment.clone_from(&flag.shipment);
+        self.journal.publish(fact);
+        self.journal.resolve(ResolvedItem {
+            item: command.item.clone(),
+            action: command.action,
+            reference: command.reference.clone(),
+            reason: command.reason.clone(),
+            actor: actor.clone(),
+        });
+        self.resolved.push(Resolved {
+            code: flag.code,
+            shipment: flag.shipment,
+            action: command.action,
+            reference: command.reference.clone(),
+        });
+        self.nudges += 1;
+        self.moved_at = now;
+        if command.action == Resolution::Cancel {
+            let cancel = Cancel { reason: command.reason.clone(), actor: Some(actor) };
+            self.apply_cancel(&cancel, door, now)?;
+        }
+        Ok(Accepted { rev: self.newest() })
+    }
+
     /// The record that shows everything up to now.
-    fn newest(&self) -> u64 {
+    pub(super) fn newest(&self) -> u64 {
         if self.journal.is_written() { self.journal.rev() } else { self.journal.next_rev() }
     }
 }

@@ -1,79 +1,148 @@
 //! From placed to confirmed: stock promised, money held, both on record.
 
 use oms_domain::event::{Fact, FactKind};
-use oms_domain::ids::ShipmentId;
+use oms_domain::ids::{Location, ShipmentId, Sku};
 use oms_domain::message::Topic;
+use oms_domain::money::Money;
+use oms_domain::order::Status;
 use oms_domain::shipment::{Shipment, ShipmentStatus};
-use oms_domain::stock::Allocation;
+use oms_domain::stock::{Allocation, Quantity};
 use std::collections::BTreeMap;
-
-use oms_contract::start::OrderStart;
 
 use super::clerk::Confirmation;
 use super::desk::Desk;
-use super::{Stop, pay, reserve};
+use super::{Order, Stop, pay, reserve, shortage};
 
 /// Arranges stock and money and confirms. A promise that ran out meanwhile is asked for anew, never silently extended.
 pub(super) async fn arrange(desk: &Desk) -> Result<(), Stop> {
-    let mut revision = 1;
-    let mut allocations = reserve::reserve(desk, revision).await?;
+    reserve::reserve(desk).await?;
     pay::authorize(desk).await?;
+    shortage::fill(desk).await?;
     loop {
-        match confirm(desk, &allocations).await {
+        desk.until(|s| !s.life.editing).await;
+        match confirm(desk).await {
             Confirmation::Done => return Ok(()),
             Confirmation::Overtaken => return Err(Stop::Cancelled),
             Confirmation::Lapsed => {
+                let revision = desk.read(|s| s.reservation);
                 desk.note(Fact::new(format!("lapsed/{revision}"), FactKind::StockLapsed, desk.now()));
-                revision += 1;
-                allocations = reserve::reserve(desk, revision).await?;
+                reserve::reserve(desk).await?;
             }
         }
     }
 }
 
-async fn confirm(desk: &Desk, allocations: &[Allocation]) -> Confirmation {
-    let shipments = shipments(&desk.start(), allocations);
+async fn confirm(desk: &Desk) -> Confirmation {
     let now = desk.now();
     desk.write(|s| {
+        s.confirming = true;
+        let shipments = s.plan_shipments();
         s.journal.note(Fact::new("confirmed", FactKind::OrderConfirmed, now).told_as(Topic::Confirmed));
         s.journal.confirm(shipments);
     });
     desk.until(|s| s.journal.confirmation().is_some() && s.journal.is_settled()).await;
+    desk.write(|s| {
+        s.confirming = false;
+        s.confirmed_at = Some(now);
+        s.shipments_made = u32::try_from(s.life.shipments.len()).unwrap_or(u32::MAX);
+    });
     desk.read(|s| s.journal.confirmation()).unwrap_or(Confirmation::Overtaken)
 }
 
-/// One shipment per allocation, each with its exact share of the total: goods by value, the rest in proportion.
-fn shipments(start: &OrderStart, allocations: &[Allocation]) -> Vec<Shipment> {
-    let mut price: BTreeMap<_, (u64, u64)> = BTreeMap::new();
-    for line in &start.lines {
-        let sum = price.entry(&line.sku).or_default();
-        sum.0 = sum.0.saturating_add(line.total.minor.unsigned_abs());
-        sum.1 += u64::from(line.quantity);
-    }
-    let value = |allocation: &Allocation| -> u64 {
-        allocation
-            .lines
-            .iter()
-            .map(|line| {
-                let (sum, units) = price.get(&line.sku).copied().unwrap_or((0, 1));
-                u64::try_from(u128::from(sum) * u128::from(line.quantity) / u128::from(units.max(1))).unwrap_or(u64::MAX)
+impl Order {
+    /// Shipments for what is promised and in none yet, one per place, each with its exact share of the money: goods by value, the
+    /// rest in proportion. What still waits keeps its share back.
+    pub(super) fn plan_shipments(&self) -> Vec<Shipment> {
+        let fresh = self.unassigned();
+        let waiting = self.life.waiting.iter().map(|line| self.value(line)).fold(0, u64::saturating_add);
+        let mut weights: Vec<u64> = fresh.iter().map(|a| self.value_of(&a.lines)).collect();
+        if waiting > 0 {
+            weights.push(waiting);
+        }
+        let shares = self.unassigned_money(|_| true).split(&weights);
+        fresh
+            .into_iter()
+            .zip(shares)
+            .zip(self.shipments_made + 1..)
+            .map(|((allocation, amount), number)| Shipment {
+                id: ShipmentId::of(&self.start.order_id, number),
+                location: allocation.location,
+                status: ShipmentStatus::Pending,
+                lines: allocation.lines,
+                amount,
+                carrier: None,
+                tracking_number: None,
+                more_packages: Vec::new(),
             })
-            .fold(0, u64::saturating_add)
-    };
-    let shares = start.total.split(&allocations.iter().map(value).collect::<Vec<_>>());
-    allocations
-        .iter()
-        .zip(shares)
-        .zip(1..)
-        .map(|((allocation, amount), number)| Shipment {
-            id: ShipmentId::of(&start.order_id, number),
-            location: allocation.location.clone(),
-            status: ShipmentStatus::Pending,
-            lines: allocation.lines.clone(),
-            amount,
-            carrier: None,
-            tracking_number: None,
-            more_packages: Vec::new(),
-        })
-        .collect()
+            .collect()
+    }
+
+    /// Adds shipments for what is promised and in none yet.
+    pub(super) fn add_shipments(&mut self) {
+        let more = self.plan_shipments();
+        self.shipments_made = self.shipments_made.saturating_add(u32::try_from(more.len()).unwrap_or(u32::MAX));
+        self.life.shipments.extend(more);
+    }
+
+    /// Spreads the money anew over what has not left, after the order's total changed; and when nothing more will leave, says so.
+    pub(super) fn share_out(&mut self) {
+        let here = |s: &Shipment| !s.status.departed() && s.status != ShipmentStatus::Cancelled;
+        let waiting = self.life.waiting.iter().map(|line| self.value(line)).fold(0, u64::saturating_add);
+        let mut weights: Vec<u64> = self.life.shipments.iter().filter(|s| here(s)).map(|s| self.value_of(&s.lines)).collect();
+        if waiting > 0 {
+            weights.push(waiting);
+        }
+        let shares = self.unassigned_money(|s| !here(s)).split(&weights);
+        for (shipment, amount) in self.life.shipments.iter_mut().filter(|s| here(s)).zip(shares) {
+            shipment.amount = amount;
+        }
+        if self.life.status == Status::PartiallyShipped && self.life.all_departed() {
+            // the edge exists
+            let _ = self.life.become_(Status::Shipped);
+        }
+    }
+
+    /// What the order costs beyond the shipments that `counts` says have their share.
+    fn unassigned_money(&self, counts: impl Fn(&Shipment) -> bool) -> Money {
+        let assigned = self.life.live_shipments().filter(|s| counts(s));
+        let rest = assigned.fold(self.total, |rest, s| rest.minus(s.amount).unwrap_or(rest));
+        if rest.minor > 0 { rest } else { Money::zero(self.total.currency) }
+    }
+
+    /// What is promised and in no shipment.
+    fn unassigned(&self) -> Vec<Allocation> {
+        let mut taken: BTreeMap<(&Location, &Sku), u32> = BTreeMap::new();
+        for shipment in self.life.live_shipments().filter(|s| !self.is_replaced(&s.id)) {
+            for line in &shipment.lines {
+                *taken.entry((&shipment.location, &line.sku)).or_default() += line.quantity;
+            }
+        }
+        let left = |location: &Location, line: &Quantity| -> Option<Quantity> {
+            let gone = taken.get(&(location, &line.sku)).copied().unwrap_or(0);
+            let quantity = line.quantity.saturating_sub(gone);
+            (quantity > 0).then(|| Quantity { sku: line.sku.clone(), quantity })
+        };
+        self.allocations
+            .iter()
+            .map(|a| Allocation {
+                location: a.location.clone(),
+                lines: a.lines.iter().filter_map(|line| left(&a.location, line)).collect(),
+            })
+            .filter(|a| !a.lines.is_empty())
+            .collect()
+    }
+
+    fn value_of(&self, lines: &[Quantity]) -> u64 {
+        lines.iter().map(|line| self.value(line)).fold(0, u64::saturating_add)
+    }
+
+    /// What some units are worth by the frozen prices, in minor units.
+    fn value(&self, units: &Quantity) -> u64 {
+        let (mut sum, mut ordered) = (0u64, 0u64);
+        for line in self.lines.iter().filter(|line| line.sku == units.sku) {
+            sum = sum.saturating_add(line.total.minor.unsigned_abs());
+            ordered += u64::from(line.quantity);
+        }
+        u64::try_from(u128::from(sum) * u128::from(units.quantity) / u128::from(ordered.max(1))).unwrap_or(u64::MAX)
+    }
 }

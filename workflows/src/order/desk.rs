@@ -2,6 +2,7 @@
 //! because the run's root token belongs to whoever presses "cancel" in the Temporal UI and must refuse nothing.
 
 use chrono::TimeDelta;
+use oms_contract::command::Wait;
 use oms_contract::names::Queue;
 use oms_contract::start::{OrderStart, Patience};
 use oms_domain::Instant;
@@ -9,6 +10,7 @@ use oms_domain::event::{Fact, FactKind};
 use oms_domain::ids::ShipmentId;
 use oms_domain::message::Topic;
 use oms_domain::order::Status;
+use oms_domain::review::DEFECT;
 use std::time::{Duration, SystemTime};
 use temporalio_common::ActivityDefinition;
 use temporalio_workflow::workflows::select;
@@ -17,7 +19,7 @@ use temporalio_workflow::{
     WorkflowContext,
 };
 
-use super::{Order, Stop};
+use super::{Order, Resolved, Stop};
 use crate::policy;
 use crate::saga::{Step, Undo};
 
@@ -38,6 +40,10 @@ pub(super) enum Interrupted {
     Stopped,
     /// The parcel left meanwhile, so the step has lost its purpose.
     Overtaken,
+    /// The shipment was replaced by others.
+    Replaced,
+    /// The parcel goes elsewhere now: what was attempted is to be taken back.
+    Redirected,
 }
 
 /// An order's access to the platform. Cheap to clone.
@@ -112,11 +118,18 @@ impl Desk {
 
     /// Says what part of the order waits for what; shown by `why`, the query and the Temporal UI.
     pub(super) fn waiting(&self, part: &str, on: &str) {
+        self.waiting_until(part, on, None);
+    }
+
+    /// The same for a wait that ends by itself.
+    pub(super) fn waiting_until(&self, part: &str, on: &str, until: Option<Instant>) {
+        let since = self.now();
         self.write(|s| {
             if on.is_empty() {
-                s.waiting_on.remove(part);
+                s.waits.remove(part);
             } else {
-                s.waiting_on.insert(part.to_owned(), on.to_owned());
+                let wait = Wait { part: part.to_owned(), on: on.to_owned(), since, until };
+                s.waits.insert(part.to_owned(), wait);
             }
         });
         let answer = self.read(Order::answer);
@@ -124,8 +137,9 @@ impl Desk {
         self.ctx.set_current_details(format!("**{}**{held}: waits on {}", answer.status, answer.waiting_on));
     }
 
-    /// Runs a step of the way forward. A cancel, or an open hold for steps that wait for holds, calls it back even while it only backs
-    /// off, and waits for the acknowledgement, so that nothing fires late. After a hold it starts again under the same key.
+    /// Runs a step of the way forward. A cancel, or whatever the step waits for (an open hold, missing funds, an edit), calls it
+    /// back even while it only backs off, and waits for the acknowledgement, so that nothing fires late. Afterwards it starts again
+    /// under the same key.
     pub(super) async fn step<D: ActivityDefinition>(
         &self,
         step: Step,
@@ -137,25 +151,27 @@ impl Desk {
         D::Input: Clone,
     {
         let part = shipment.map_or_else(|| step.summary().to_owned(), |id| format!("{} ({id})", step.summary()));
-        let overtakes = |s: &Order| step == Step::Book && shipment.is_some_and(|id| s.has_departed(id));
-        let stops = |s: &Order| s.life.status == Status::Cancelling && step.undo().is_some();
-        let holds = |s: &Order| step.waits_for_holds() && !s.life.holds.is_empty();
+        let addresses = self.read(|s| s.addresses);
+        let interrupts = |s: &Order| s.interrupts(step, shipment, addresses);
         let outcome = loop {
-            if self.read(holds) && !self.read(stops) && !self.read(overtakes) {
-                self.waiting(&part, &format!("the release of a hold, before it can {}", step.summary()));
-                self.until(|s| !holds(s) || stops(s) || overtakes(s)).await;
+            if let Some(why) = self.read(|s| s.blocks(step)).filter(|_| self.read(interrupts).is_none()) {
+                self.waiting(&part, &format!("{why}, before it can {}", step.summary()));
+                self.until(|s| s.blocks(step).is_none() || interrupts(s).is_some()).await;
             }
-            if self.read(stops) {
-                break Err(Interrupted::Stopped);
-            }
-            if self.read(overtakes) {
-                break Err(Interrupted::Overtaken);
+            if let Some(interrupted) = self.read(interrupts) {
+                break Err(interrupted);
             }
             self.waiting(&part, step.summary());
             let token = WorkflowCancellationToken::new();
             let options = policy::activity(step.queue(), &self.patience(), part.clone(), token.clone());
             let mut running = self.ctx.execute_activity(definition(), input.clone(), options);
-            let mut called_back = Box::pin(futures::FutureExt::fuse(self.until(|s| holds(s) || stops(s) || overtakes(s))));
+            let mut called_back =
+                Box::pin(futures::FutureExt::fuse(self.until(|s| s.blocks(step).is_some() || interrupts(s).is_some())));
+            let (takes, books) = (u32::from(step == Step::Capture), u32::from(step == Step::Book));
+            self.write(|s| {
+                s.capturing += takes;
+                s.booking += books;
+            });
             let ended = select! {
                 ended = running => ended,
                 () = called_back => {
@@ -163,6 +179,10 @@ impl Desk {
                     running.await
                 }
             };
+            self.write(|s| {
+                s.capturing -= takes;
+                s.booking -= books;
+            });
             match ended {
                 Ok(output) => break Ok(output),
                 // called back: the next turn of the loop says why
@@ -172,8 +192,13 @@ impl Desk {
             }
         };
         self.waiting(&part, "");
-        self.write(|s| s.moved_at = time(self.ctx.workflow_time(), s.moved_at));
+        self.moved();
         outcome
+    }
+
+    /// The order got further.
+    pub(super) fn moved(&self) {
+        self.write(|s| s.moved_at = time(self.ctx.workflow_time(), s.moved_at));
     }
 
     /// Runs an undo to its end, whatever it takes.
@@ -201,7 +226,7 @@ impl Desk {
             match self.ctx.execute_activity(definition(), input.clone(), options).await {
                 Ok(output) => {
                     self.waiting(summary, "");
-                    self.write(|s| s.moved_at = time(self.ctx.workflow_time(), s.moved_at));
+                    self.moved();
                     return output;
                 }
                 Err(error) => self.defect(summary, &error).await,
@@ -212,9 +237,18 @@ impl Desk {
     /// An activity ended in a way that repeating at once would not mend: calls a person and pauses.
     async fn defect(&self, part: &str, _error: &ActivityExecutionError) {
         let now = self.now();
-        self.raise("defect", &format!("a step ended in a defect and is asked again later: {part}"), now);
-        let pause = self.read(|s| s.start.deadlines.defect_retry);
-        self.timer(after(now, pause), "pause after a defect").await;
+        self.raise(DEFECT, None, &format!("a step ended in a defect and is asked again later: {part}"), now);
+        let again = after(now, self.read(|s| s.start.deadlines.defect_retry));
+        let nudges = self.read(|s| s.nudges);
+        self.until_or_at(again, "pause after a defect", |s| s.nudges > nudges).await;
+    }
+
+    /// Picks up what a person decided about a flag, if anybody did.
+    pub(super) fn take_resolution(&self, code: &str, shipment: Option<&ShipmentId>) -> Option<Resolved> {
+        self.write(|s| {
+            let at = s.resolved.iter().position(|r| r.code == code && r.shipment.as_ref() == shipment)?;
+            Some(s.resolved.remove(at))
+        })
     }
 
     /// Notes a fact that goes out with the next record.
@@ -228,15 +262,15 @@ impl Desk {
     }
 
     /// Calls a person.
-    pub(super) fn raise(&self, code: &str, detail: &str, now: Instant) {
-        self.write(|s| s.raise(code, detail, now));
+    pub(super) fn raise(&self, code: &str, shipment: Option<&ShipmentId>, detail: &str, now: Instant) {
+        self.write(|s| s.raise(code, shipment, detail, now));
     }
 
     /// Lowers a flag.
-    pub(super) fn clear(&self, code: &str) {
+    pub(super) fn clear(&self, code: &str, shipment: Option<&ShipmentId>) {
         let now = self.now();
         self.write(|s| {
-            if s.life.clear(code) {
+            if s.life.clear(code, shipment) {
                 s.flags += 1;
                 let key = format!("attention/{code}/cleared/{}", s.flags);
                 s.journal.publish(Fact::new(key, FactKind::AttentionCleared, now).because(code));
@@ -249,16 +283,20 @@ impl Desk {
         let now = self.now();
         self.write(|s| {
             s.undo.clear();
-            s.waiting_on.clear();
+            s.waits.clear();
             let refused = s.life.refusing.take();
             // every caller comes from a status with this edge; a missing one would show in the state machine's property test
             if s.life.become_(status).is_err() {
                 return;
             }
             s.life.holds.clear();
+            s.life.waiting.clear();
+            s.life.question = None;
             s.life.reason = if status == Status::Rejected { refused } else { None };
             let fact = match status {
                 Status::Completed => Fact::new("completed", FactKind::OrderCompleted, now),
+                Status::PartiallyFulfilled => Fact::new("partially_fulfilled", FactKind::OrderPartiallyFulfilled, now),
+                Status::Returned => Fact::new("returned", FactKind::OrderReturned, now),
                 Status::Rejected => Fact::new("rejected", FactKind::OrderRejected, now)
                     .because(refused.map_or("unknown", |r| r.as_str()))
                     .told_as(Topic::Rejected),
@@ -275,12 +313,57 @@ impl Order {
         self.life.shipments.iter().any(|s| s.id == *id && s.status.departed())
     }
 
+    /// Whether the shipment was taken off by an edit.
+    pub(super) fn is_replaced(&self, id: &ShipmentId) -> bool {
+        self.replaced.contains(id)
+    }
+
+    /// Whether a cancel or a refusal is being carried out.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.life.status == Status::Cancelling || self.life.refusing.is_some()
+    }
+
+    /// What keeps a step from starting now, in words.
+    fn blocks(&self, step: Step) -> Option<&'static str> {
+        if !step.waits_for_holds() {
+            None
+        } else if !self.life.holds.is_empty() {
+            Some("the release of a hold")
+        } else if self.funding || !self.life.is_funded() {
+            Some("the customer's funds, which are being held anew")
+        } else if step == Step::Book && self.life.editing {
+            Some("the end of a change")
+        } else if step == Step::Book && self.journal.is_redirecting() {
+            Some("the record of the new address")
+        } else {
+            None
+        }
+    }
+
+    /// What makes a step pointless.
+    fn interrupts(&self, step: Step, shipment: Option<&ShipmentId>, addresses: u32) -> Option<Interrupted> {
+        let booking = shipment.filter(|_| step == Step::Book);
+        if self.life.status == Status::Cancelling && step.undo().is_some() {
+            Some(Interrupted::Stopped)
+        } else if booking.is_some_and(|id| self.is_replaced(id)) {
+            Some(Interrupted::Replaced)
+        } else if booking.is_some_and(|id| self.has_departed(id)) {
+            Some(Interrupted::Overtaken)
+        } else if booking.is_some() && self.addresses != addresses {
+            Some(Interrupted::Redirected)
+        } else {
+            None
+        }
+    }
+
     /// Calls a person, once per reason.
-    pub(super) fn raise(&mut self, code: &str, detail: &str, now: Instant) {
-        if self.life.raise(code, detail, now) {
+    pub(super) fn raise(&mut self, code: &str, shipment: Option<&ShipmentId>, detail: &str, now: Instant) {
+        if self.life.raise(code, shipment, detail, now) {
             self.flags += 1;
             let key = format!("attention/{code}/raised/{}", self.flags);
-            self.journal.publish(Fact::new(key, FactKind::AttentionRaised, now).because(format!("{code}: {detail}")));
+            let mut fact = Fact::new(key, FactKind::AttentionRaised, now).because(format!("{code}: {detail}"));
+            fact.shipment = shipment.cloned();
+            self.journal.publish(fact);
         }
     }
 }

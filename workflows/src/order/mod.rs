@@ -1,27 +1,39 @@
 //! Workflow `Order`: one order from intake to its terminal status.
 //!
-//! [`Order::run`] lives the order's life beside four companions: the clerk who writes records, the keeper who ends holds at their
-//! time, the watch that calls a person when nothing moves, and the porter who turns a native cancel into the `cancel` command.
+//! [`Order::run`] lives the order's life beside its companions: the clerk who writes records, the keeper who ends holds at their
+//! time, the watch that calls a person when nothing moves, the porter who turns a native cancel into the `cancel` command, the
+//! treasurer who renews the hold on the customer's funds, the editor who carries changes out and the cashier who passes refunds on.
 #![allow(missing_docs, reason = "the macros generate constants that take no comment")]
 
+mod book;
 mod clerk;
 mod commands;
 mod confirm;
 mod desk;
+mod edit;
+mod fund;
 mod pay;
+mod refund;
 mod reserve;
+mod review;
 mod ship;
+mod shortage;
 mod undo;
 mod watch;
 
 use futures::FutureExt;
 use oms_contract::command::*;
-use oms_contract::start::OrderStart;
+use oms_contract::refund::{AskRefund, RequestRefund};
+use oms_contract::start::{OrderLine, OrderStart};
 use oms_domain::Instant;
 use oms_domain::event::{Fact, FactKind};
 use oms_domain::ids::ShipmentId;
 use oms_domain::life::{Life, Refusal, RefusalCode};
+use oms_domain::money::Money;
 use oms_domain::order::{Reason, Status};
+use oms_domain::review::{Resolution, ReviewDecision};
+use oms_domain::shortage::Decision;
+use oms_domain::stock::Allocation;
 use std::collections::BTreeMap;
 use temporalio_common::data_converters::RawValue;
 use temporalio_workflow::workflows::select;
@@ -44,6 +56,15 @@ pub(crate) enum Stop {
     Refused(Reason),
 }
 
+/// A resolution of a person that the step concerned has not picked up yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Resolved {
+    code: String,
+    shipment: Option<ShipmentId>,
+    action: Resolution,
+    reference: Option<String>,
+}
+
 /// An order's life.
 #[workflow]
 pub struct Order {
@@ -51,14 +72,54 @@ pub struct Order {
     life: Life,
     journal: Journal,
     undo: Vec<Pending>,
+    waits: BTreeMap<String, Wait>,
+    /// When the order last moved, and until when it stands still for a known reason.
+    moved_at: Instant,
+    still_until: Option<Instant>,
+    /// When the watch last looked.
+    looked_at: Instant,
+    confirmed_at: Option<Instant>,
+    confirming: bool,
+    /// What is ordered and what it costs now: an edit or a shortage changes them.
+    lines: Vec<OrderLine>,
+    total: Money,
+    /// What is promised, by place, and under which revision and change.
+    allocations: Vec<Allocation>,
+    reservation: u32,
+    changes: u32,
+    /// Lines were taken off for want of stock.
+    dropped: bool,
+    /// The live authorization: its revision, the gateway's id, and when it was granted.
+    authorization: u32,
+    authorizations: u32,
     payment_id: Option<String>,
+    authorized_at: Instant,
+    /// Captures on their way; a hold on funds changes only between them.
+    capturing: u32,
+    funding: bool,
+    /// Bookings on their way; an edit begins only once they are called back or made.
+    booking: u32,
+    /// Shipments that a person has closed: nothing more is expected of them.
+    closed: Vec<ShipmentId>,
+    followed: Vec<ShipmentId>,
+    /// Shipments that an edit has taken off.
+    replaced: Vec<ShipmentId>,
+    shipments_made: u32,
+    edit: Option<Edit>,
+    refunds: Vec<AskRefund>,
+    refunds_asked: u32,
+    verdict: Option<ReviewDecision>,
+    decision: Option<Decision>,
+    questions: u32,
+    resolved: Vec<Resolved>,
+    /// Signals heard, by kind.
     payment_news: u32,
+    arrivals: u32,
+    nudges: u32,
+    addresses: u32,
     ignored_signals: u32,
     holds_placed: u32,
     flags: u32,
-    followed: Vec<ShipmentId>,
-    moved_at: Instant,
-    waiting_on: BTreeMap<String, String>,
 }
 
 #[workflow_methods]
@@ -67,18 +128,51 @@ impl Order {
     fn new(ctx: &WorkflowContextView, start: OrderStart) -> Self {
         let began = ctx.start_time().map_or(start.placed_at, oms_domain::instant);
         let placed = Fact::new("placed", FactKind::OrderPlaced, start.placed_at).by("api").moving(start.total);
+        let (life, journal, undo) = match &start.unwind {
+            None => (Life::placed(start.currency), Journal::opening(placed), Vec::new()),
+            Some(unwind) => (unwind.life.clone(), Journal::resuming(unwind.rev), undo::owed(unwind)),
+        };
         Self {
-            life: Life::placed(start.currency),
-            journal: Journal::opening(placed),
-            undo: Vec::new(),
+            life,
+            journal,
+            undo,
+            waits: BTreeMap::new(),
+            moved_at: began,
+            still_until: None,
+            looked_at: began,
+            confirmed_at: None,
+            confirming: false,
+            lines: start.lines.clone(),
+            total: start.total,
+            allocations: Vec::new(),
+            reservation: 0,
+            changes: 0,
+            dropped: false,
+            authorization: 0,
+            authorizations: 0,
             payment_id: None,
+            authorized_at: began,
+            capturing: 0,
+            funding: false,
+            booking: 0,
+            closed: Vec::new(),
+            followed: Vec::new(),
+            replaced: Vec::new(),
+            shipments_made: 0,
+            edit: None,
+            refunds: Vec::new(),
+            refunds_asked: 0,
+            verdict: None,
+            decision: None,
+            questions: 0,
+            resolved: Vec::new(),
             payment_news: 0,
+            arrivals: 0,
+            nudges: 0,
+            addresses: 0,
             ignored_signals: 0,
             holds_placed: 0,
             flags: 0,
-            followed: Vec::new(),
-            moved_at: began,
-            waiting_on: BTreeMap::new(),
             start,
         }
     }
@@ -92,12 +186,18 @@ impl Order {
         let mut porter = watch::translate_native_cancel(desk.clone()).boxed_local().fuse();
         let mut keeper = watch::end_holds(desk.clone()).boxed_local().fuse();
         let mut watch = watch::call_a_person(desk.clone()).boxed_local().fuse();
+        let mut treasurer = fund::keep_funded(desk.clone()).boxed_local().fuse();
+        let mut editor = edit::carry_out(desk.clone()).boxed_local().fuse();
+        let mut cashier = refund::pass_on(desk.clone()).boxed_local().fuse();
         let mut clerk = clerk::keep_records(desk.clone()).boxed_local().fuse();
         select! {
             () = life => {}
             () = porter => {}
             () = keeper => {}
             () = watch => {}
+            () = treasurer => {}
+            () = editor => {}
+            () = cashier => {}
             () = clerk => {}
         }
         Ok(ctx.state(Self::answer))
@@ -105,9 +205,11 @@ impl Order {
 
     async fn live(desk: Desk) {
         let ended = match Self::go_forward(&desk).await {
-            Ok(()) => Status::Completed,
+            Ok(status) => status,
             Err(stop) => undo::unwind(&desk, stop).await,
         };
+        // what was accepted is handed on before the run closes
+        desk.until(|s| s.refunds.is_empty()).await;
         desk.end(ended);
         desk.until(|s| s.journal.is_written()).await;
         // a parcel may be reported gone while the last record is on its way
@@ -116,17 +218,24 @@ impl Order {
         }
     }
 
-    async fn go_forward(desk: &Desk) -> Result<(), Stop> {
+    async fn go_forward(desk: &Desk) -> Result<Status, Stop> {
+        undo::resume(desk)?;
+        review::pass(desk).await?;
         confirm::arrange(desk).await?;
-        ship::all(desk).await
+        ship::all(desk).await?;
+        pay::release_rest(desk).await;
+        Ok(desk.read(|s| s.life.end_of_shipping(s.dropped)))
     }
 
     fn answer(&self) -> StatusAnswer {
+        let waits: Vec<Wait> = self.waits.values().cloned().collect();
         let waiting_on = match self.life.status {
             status if status.is_terminal() => "nothing: the order has ended".to_owned(),
-            _ => self.waiting_on.values().cloned().collect::<Vec<_>>().join("; "),
+            _ => waits.iter().map(|wait| wait.on.clone()).collect::<Vec<_>>().join("; "),
         };
-        StatusAnswer { status: self.life.status, life: self.life.clone(), rev: self.journal.rev(), waiting_on }
+        let mut life = self.life.clone();
+        life.due_at = watch::due(self);
+        StatusAnswer { status: life.status, life, rev: self.journal.rev(), waiting_on, waits }
     }
 
     /// Where the order stands.
@@ -213,6 +322,130 @@ impl Order {
         self.hear(now, "shipment_event", input, |order, command: ShipmentEvent| {
             order.apply_report(&command, "temporal", now).map(|_| ())
         });
+    }
+
+    #[update_validator(decide_review)]
+    fn may_review(&self, _ctx: &WorkflowContextView, _input: &Review) -> Result<(), Refused> {
+        Ok(self.life.check_review()?)
+    }
+
+    /// Decide the manual review.
+    #[update(name = "review")]
+    pub fn decide_review(&mut self, ctx: &mut SyncWorkflowContext<Self>, input: Review) -> Result<Accepted, Refused> {
+        Ok(self.apply_review(&input, "api", desk::time(ctx.workflow_time(), self.moved_at))?)
+    }
+
+    /// Decide the manual review, without an answer.
+    #[signal(name = "review")]
+    pub fn review_signal(&mut self, ctx: &mut SyncWorkflowContext<Self>, input: RawValue) {
+        let now = desk::time(ctx.workflow_time(), self.moved_at);
+        self.hear(now, "review", input, |order, command: Review| order.apply_review(&command, "temporal", now).map(|_| ()));
+    }
+
+    #[update_validator(change_address)]
+    fn may_change_address(&self, _ctx: &WorkflowContextView, _input: &ChangeAddress) -> Result<(), Refused> {
+        Ok(self.life.check_address()?)
+    }
+
+    /// Send the parcel elsewhere.
+    #[update(name = "change_address")]
+    pub fn change_address(&mut self, ctx: &mut SyncWorkflowContext<Self>, input: ChangeAddress) -> Result<Accepted, Refused> {
+        Ok(self.apply_address(&input, "api", desk::time(ctx.workflow_time(), self.moved_at))?)
+    }
+
+    /// Send the parcel elsewhere, without an answer.
+    #[signal(name = "change_address")]
+    pub fn change_address_signal(&mut self, ctx: &mut SyncWorkflowContext<Self>, input: RawValue) {
+        let now = desk::time(ctx.workflow_time(), self.moved_at);
+        self.hear(now, "change_address", input, |order, command: ChangeAddress| {
+            order.apply_address(&command, "temporal", now).map(|_| ())
+        });
+    }
+
+    #[update_validator(edit_lines)]
+    fn may_edit(&self, _ctx: &WorkflowContextView, input: &Edit) -> Result<(), Refused> {
+        Ok(self.check_edit(input)?)
+    }
+
+    /// Change lines and quantities.
+    #[update(name = "edit")]
+    pub fn edit_lines(&mut self, ctx: &mut SyncWorkflowContext<Self>, input: Edit) -> Result<Accepted, Refused> {
+        Ok(self.apply_edit(&input, "api", desk::time(ctx.workflow_time(), self.moved_at))?)
+    }
+
+    /// Change lines and quantities, without an answer.
+    #[signal(name = "edit")]
+    pub fn edit_signal(&mut self, ctx: &mut SyncWorkflowContext<Self>, input: RawValue) {
+        let now = desk::time(ctx.workflow_time(), self.moved_at);
+        self.hear(now, "edit", input, |order, command: Edit| order.apply_edit(&command, "temporal", now).map(|_| ()));
+    }
+
+    #[update_validator(decide_wait)]
+    fn may_decide(&self, _ctx: &WorkflowContextView, input: &Decide) -> Result<(), Refused> {
+        Ok(self.life.check_decision(input.round)?)
+    }
+
+    /// Decide about a long wait for stock.
+    #[update(name = "decide")]
+    pub fn decide_wait(&mut self, ctx: &mut SyncWorkflowContext<Self>, input: Decide) -> Result<Accepted, Refused> {
+        Ok(self.apply_decision(&input, "api", desk::time(ctx.workflow_time(), self.moved_at))?)
+    }
+
+    /// Decide about a long wait for stock, without an answer.
+    #[signal(name = "decide")]
+    pub fn decide_signal(&mut self, ctx: &mut SyncWorkflowContext<Self>, input: RawValue) {
+        let now = desk::time(ctx.workflow_time(), self.moved_at);
+        self.hear(now, "decide", input, |order, command: Decide| order.apply_decision(&command, "temporal", now).map(|_| ()));
+    }
+
+    #[update_validator(resolve_item)]
+    fn may_resolve(&self, _ctx: &WorkflowContextView, input: &Resolve) -> Result<(), Refused> {
+        Ok(self.life.check_resolve(&self.start.order_id, &input.item, input.action).map(|_| ())?)
+    }
+
+    /// Settle what policy could not.
+    #[update(name = "resolve")]
+    pub fn resolve_item(&mut self, ctx: &mut SyncWorkflowContext<Self>, input: Resolve) -> Result<Accepted, Refused> {
+        Ok(self.apply_resolve(&input, "api", desk::time(ctx.workflow_time(), self.moved_at))?)
+    }
+
+    /// Settle what policy could not, without an answer.
+    #[signal(name = "resolve")]
+    pub fn resolve_signal(&mut self, ctx: &mut SyncWorkflowContext<Self>, input: RawValue) {
+        let now = desk::time(ctx.workflow_time(), self.moved_at);
+        self.hear(now, "resolve", input, |order, command: Resolve| order.apply_resolve(&command, "temporal", now).map(|_| ()));
+    }
+
+    #[update_validator(request_refund)]
+    fn may_refund(&self, _ctx: &WorkflowContextView, input: &RequestRefund) -> Result<(), Refused> {
+        Ok(self.check_refund(input)?)
+    }
+
+    /// Give money back.
+    #[update(name = "refund")]
+    pub fn request_refund(&mut self, ctx: &mut SyncWorkflowContext<Self>, input: RequestRefund) -> Result<Accepted, Refused> {
+        Ok(self.apply_refund(&input, "api", desk::time(ctx.workflow_time(), self.moved_at))?)
+    }
+
+    /// Give money back, without an answer.
+    #[signal(name = "refund")]
+    pub fn refund_signal(&mut self, ctx: &mut SyncWorkflowContext<Self>, input: RawValue) {
+        let now = desk::time(ctx.workflow_time(), self.moved_at);
+        self.hear(now, "refund", input, |order, command: RequestRefund| {
+            order.apply_refund(&command, "temporal", now).map(|_| ())
+        });
+    }
+
+    /// Goods arrived; which, the next look at the promise tells.
+    #[signal(name = "stock_arrived")]
+    pub fn stock_arrived(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _input: RawValue) {
+        self.arrivals = self.arrivals.saturating_add(1);
+    }
+
+    /// Try again now whatever pauses.
+    #[signal(name = "nudge")]
+    pub fn nudge(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _input: RawValue) {
+        self.nudges = self.nudges.saturating_add(1);
     }
 
     /// The gateway has news about the payment; which, the next look at the gateway tells.

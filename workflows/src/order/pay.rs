@@ -1,56 +1,50 @@
 //! Money: held before anything ships, taken shipment by shipment.
 
-use oms_contract::activity::{Authorize, Authorized, Capture, Captured};
+use oms_contract::activity::{Authorize, Authorized, Capture, Captured, Void};
 use oms_contract::definitions::Payments;
 use oms_domain::event::{Fact, FactKind};
+use oms_domain::message::Topic;
+use oms_domain::money::Money;
 use oms_domain::order::{Reason, Status};
 use oms_domain::payment::PaymentStatus;
+use oms_domain::review::{ACTION_REQUIRED, CAPTURE_REFUSED, Resolution};
 use oms_domain::shipment::Shipment;
 
 use super::desk::{Desk, after};
-use super::undo::Pending;
 use super::{Order, Stop};
-use crate::saga::Step;
-
-/// The flag of an order that waits for its customer.
-const ACTION_REQUIRED: &str = "payment_action_required";
-/// The flag of an order whose capture the gateway refused.
-const CAPTURE_REFUSED: &str = "capture_refused";
+use crate::saga::{Step, Undo};
 
 /// Holds the order's total. Orders that cost nothing never meet the gateway.
 pub(super) async fn authorize(desk: &Desk) -> Result<(), Stop> {
     let start = desk.start();
-    if start.total.is_zero() {
+    let total = desk.read(|s| s.total);
+    if total.is_zero() {
         desk.write(|s| s.life.payment.status = PaymentStatus::NotRequired);
         return Ok(());
     }
-    let input = Authorize { order_id: start.order_id.clone(), revision: 1, amount: start.total, method: start.method.clone() };
-    desk.write(|s| s.register(Pending::Void { revision: 1 }));
+    let revision = desk.write(Order::next_authorization);
+    let input = Authorize { order_id: start.order_id.clone(), revision, amount: total, method: start.method.clone() };
     let mut deadline = None;
     loop {
         let news = desk.read(|s| s.payment_news);
         match desk.step(Step::Authorize, || Payments::authorize, input.clone(), None).await? {
             Authorized::Held { payment_id, expires_at } => {
-                desk.write(|s| {
-                    s.payment_id = Some(payment_id);
-                    s.life.payment.status = PaymentStatus::Authorized;
-                    s.life.payment.authorized = start.total;
-                    s.life.payment.authorization_expires_at = expires_at;
-                });
-                desk.note(Fact::new("authorized/1", FactKind::PaymentAuthorized, desk.now()).moving(start.total));
-                desk.clear(ACTION_REQUIRED);
+                let now = desk.now();
+                desk.write(|s| s.hold(revision, payment_id, total, expires_at, now));
+                desk.note(Fact::new("authorized/1", FactKind::PaymentAuthorized, now).moving(total));
+                desk.clear(ACTION_REQUIRED, None);
                 return Ok(());
             }
             Authorized::Declined { code } => {
                 desk.write(|s| s.life.payment.status = PaymentStatus::Declined);
-                desk.note(Fact::new("declined/1", FactKind::PaymentDeclined, desk.now()).because(code).moving(start.total));
-                desk.clear(ACTION_REQUIRED);
+                desk.note(Fact::new("declined/1", FactKind::PaymentDeclined, desk.now()).because(code).moving(total));
+                desk.clear(ACTION_REQUIRED, None);
                 return Err(Stop::Refused(Reason::PaymentDeclined));
             }
             Authorized::ActionRequired { .. } => {
                 let by = *deadline.get_or_insert_with(|| after(desk.now(), start.deadlines.payment_action));
                 if !customer_acts(desk, news, by).await? {
-                    desk.clear(ACTION_REQUIRED);
+                    desk.clear(ACTION_REQUIRED, None);
                     return Err(Stop::Refused(Reason::PaymentActionExpired));
                 }
             }
@@ -64,14 +58,16 @@ async fn customer_acts(desk: &Desk, heard: u32, by: oms_domain::Instant) -> Resu
     desk.write(|s| {
         if s.life.payment.status != PaymentStatus::RequiresAction {
             s.life.payment.status = PaymentStatus::RequiresAction;
-            s.journal.publish(Fact::new("action_required/1", FactKind::PaymentActionRequired, now));
+            let fact = Fact::new("action_required/1", FactKind::PaymentActionRequired, now);
+            s.journal.publish(fact.told_as(Topic::ActionRequired));
         }
     });
-    desk.raise(ACTION_REQUIRED, "the customer must authenticate the payment", now);
-    desk.waiting("payment", "the customer, who must authenticate the payment");
+    desk.raise(ACTION_REQUIRED, None, "the customer must authenticate the payment", now);
+    desk.waiting_until("payment", "the customer, who must authenticate the payment", Some(by));
+    let nudges = desk.read(|s| s.nudges);
     let acted = desk
         .until_or_at(by, "the customer must authenticate by then", |s: &Order| {
-            s.payment_news > heard || s.life.status == Status::Cancelling
+            s.payment_news > heard || s.nudges > nudges || s.life.status == Status::Cancelling
         })
         .await;
     desk.waiting("payment", "");
@@ -83,32 +79,29 @@ async fn customer_acts(desk: &Desk, heard: u32, by: oms_domain::Instant) -> Resu
 
 /// Takes a shipment's share of the held funds. A refusal never ends the order: a person is called and the gateway is asked again.
 pub(super) async fn capture(desk: &Desk, shipment: &Shipment) {
-    let start = desk.start();
-    let Some(payment_id) = desk.read(|s| s.payment_id.clone()).filter(|_| !shipment.amount.is_zero()) else { return };
+    if shipment.amount.is_zero() || desk.read(|s| s.payment_id.is_none()) {
+        return;
+    }
     let mut revision = 1;
     loop {
-        let input = Capture {
-            order_id: start.order_id.clone(),
+        // the newest hold: it may have been renewed meanwhile
+        desk.until(|s| !s.funding && s.life.is_funded()).await;
+        let input = desk.read(|s| Capture {
+            order_id: s.start.order_id.clone(),
             shipment_id: shipment.id.clone(),
-            payment_id: payment_id.clone(),
+            payment_id: s.payment_id.clone().unwrap_or_default(),
             revision,
             amount: shipment.amount,
-        };
+        });
+        let held = input.payment_id.clone();
         match desk.step(Step::Capture, || Payments::capture, input, Some(&shipment.id)).await {
             Ok(Captured::Taken) => return captured(desk, shipment),
+            // it was renewed while this waited for a hold: the old one is gone, the new one pays
+            Ok(Captured::Refused { .. }) if desk.read(|s| s.payment_id.as_ref() != Some(&held)) => revision += 1,
             Ok(Captured::Refused { code }) => {
-                let now = desk.now();
-                let key = format!("capture/{}/refused/{revision}", shipment.id);
-                desk.publish(
-                    Fact::new(key, FactKind::PaymentCaptureRefused, now)
-                        .because(code)
-                        .about(&shipment.id)
-                        .moving(shipment.amount),
-                );
-                desk.raise(CAPTURE_REFUSED, "the gateway refused to take the money of a parcel that has left", now);
-                desk.waiting("payment", "the next try to take the money after a refusal");
-                desk.timer(after(now, start.deadlines.capture_retry), "next try to take the money").await;
-                desk.waiting("payment", "");
+                if refused(desk, shipment, revision, code).await {
+                    return;
+                }
                 revision += 1;
             }
             // behind the pivot nothing interrupts
@@ -117,15 +110,68 @@ pub(super) async fn capture(desk: &Desk, shipment: &Shipment) {
     }
 }
 
+/// The gateway refuses to take the money of a parcel that has left: waits for a person or the next try; answers whether a person
+/// has settled it.
+async fn refused(desk: &Desk, shipment: &Shipment, revision: u32, code: String) -> bool {
+    let now = desk.now();
+    let key = format!("capture/{}/refused/{revision}", shipment.id);
+    let fact = Fact::new(key, FactKind::PaymentCaptureRefused, now).because(code).about(&shipment.id);
+    desk.publish(fact.moving(shipment.amount));
+    let detail = "the gateway refused to take the money of a parcel that has left";
+    desk.raise(CAPTURE_REFUSED, Some(&shipment.id), detail, now);
+    let again = after(now, desk.start().deadlines.capture_retry);
+    desk.waiting_until("payment", "the next try to take the money after a refusal", Some(again));
+    let nudges = desk.read(|s| s.nudges);
+    desk.until_or_at(again, "next try to take the money", |s: &Order| s.nudges > nudges).await;
+    desk.waiting("payment", "");
+    let Some(resolved) = desk.take_resolution(CAPTURE_REFUSED, Some(&shipment.id)) else { return false };
+    if resolved.action == Resolution::Retry {
+        return false;
+    }
+    let now = desk.now();
+    desk.write(|s| {
+        let payment = &mut s.life.payment;
+        let before = payment.waived.unwrap_or(Money::zero(shipment.amount.currency));
+        payment.waived = before.plus(shipment.amount).ok();
+        let key = format!("waived/{}", shipment.id);
+        let fact = Fact::new(key, FactKind::PaymentSettledOutside, now).about(&shipment.id).moving(shipment.amount);
+        s.journal.publish(fact.because(resolved.reference.unwrap_or_else(|| resolved.action.as_str().to_owned())));
+    });
+    true
+}
+
 fn captured(desk: &Desk, shipment: &Shipment) {
     let now = desk.now();
     desk.write(|s| {
         let payment = &mut s.life.payment;
         let sum = payment.captured.plus(shipment.amount).unwrap_or(payment.captured);
         payment.captured = sum;
-        payment.status = if sum == s.start.total { PaymentStatus::Captured } else { PaymentStatus::PartiallyCaptured };
+        payment.status = if sum == s.total { PaymentStatus::Captured } else { PaymentStatus::PartiallyCaptured };
         let key = format!("captured/{}", shipment.id);
         s.journal.publish(Fact::new(key, FactKind::PaymentCaptured, now).about(&shipment.id).moving(shipment.amount));
     });
-    desk.clear(CAPTURE_REFUSED);
+    desk.clear(CAPTURE_REFUSED, Some(&shipment.id));
+}
+
+/// Releases what is held beyond what was taken, once nothing more will be: lines were dropped, or a person settled a capture outside.
+pub(super) async fn release_rest(desk: &Desk) {
+    desk.until(|s| !s.funding).await;
+    let beyond = |s: &Order| {
+        let payment = &s.life.payment;
+        let held =
+            matches!(payment.status, PaymentStatus::Authorized | PaymentStatus::PartiallyCaptured | PaymentStatus::Captured);
+        (payment.authorized.minor > payment.captured.minor && held).then_some(s.authorization)
+    };
+    let Some(revision) = desk.read(beyond) else { return };
+    let order_id = desk.read(|s| s.start.order_id.clone());
+    desk.undo(Undo::Void, || Payments::void, Void { order_id, revision }).await;
+    let now = desk.now();
+    desk.write(|s| {
+        let payment = &mut s.life.payment;
+        let rest = payment.authorized.minus(payment.captured).unwrap_or(payment.authorized);
+        payment.authorized = payment.captured;
+        payment.authorization_expires_at = None;
+        payment.status = if payment.captured.is_zero() { PaymentStatus::Voided } else { PaymentStatus::Captured };
+        s.journal.note(Fact::new(format!("voided/{revision}"), FactKind::PaymentVoided, now).moving(rest));
+    });
 }

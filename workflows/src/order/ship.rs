@@ -1,31 +1,61 @@
 //! Shipments: each is booked, leaves, is paid for and arrives on its own.
 
 use futures::FutureExt;
-use oms_contract::activity::{Book, Booked, CancelBooking, Commit};
-use oms_contract::definitions::{Inventory, Shipping};
+use futures::future::LocalBoxFuture;
+use oms_contract::activity::Commit;
+use oms_contract::definitions::Inventory;
 use oms_domain::event::{Fact, FactKind};
 use oms_domain::ids::ShipmentId;
 use oms_domain::order::Status;
+use oms_domain::review::{LOST, NO_SCAN, RETURNED_TO_SENDER, Resolution};
 use oms_domain::shipment::{Shipment, ShipmentStatus};
 use temporalio_workflow::workflows::{join, join_all};
 
-use super::desk::{Desk, Interrupted, after};
-use super::undo::Pending;
-use super::{Order, Stop, pay};
-use crate::saga::{Step, Undo};
+use super::book::{Way, book, call_off};
+use super::desk::{Desk, after};
+use super::{Order, Stop, pay, refund, shortage};
+use crate::saga::Step;
 
-/// The flag of a shipment that no carrier takes.
-const BOOKING_REFUSED: &str = "booking_refused";
-
-/// Sees every shipment through.
+/// Sees every shipment through, those included that come later, when goods arrive or lines change.
 pub(super) async fn all(desk: &Desk) -> Result<(), Stop> {
-    let ids: Vec<ShipmentId> = desk.read(|s| s.life.shipments.iter().map(|s| s.id.clone()).collect());
-    let ends = join_all(ids.into_iter().map(|id| fulfil(desk.clone(), id).boxed_local())).await;
-    ends.into_iter().collect()
+    let (parcels, rest) = join!(parcels(desk.clone(), 0), follow_up(desk));
+    parcels.and(rest)
+}
+
+/// Sees the shipments from number `first` on through, and then those that came meanwhile.
+fn parcels(desk: Desk, first: usize) -> LocalBoxFuture<'static, Result<(), Stop>> {
+    async move {
+        let ids: Vec<ShipmentId> = desk.read(|s| s.life.shipments.iter().skip(first).map(|s| s.id.clone()).collect());
+        let known = first + ids.len();
+        let here = join_all(ids.into_iter().map(|id| fulfil(desk.clone(), id).boxed_local()));
+        let later = async {
+            desk.until(|s| s.life.shipments.len() > known || s.is_planned()).await;
+            if desk.read(|s| s.life.shipments.len() > known) { parcels(desk.clone(), known).await } else { Ok(()) }
+        };
+        let (ends, later) = join!(here, later);
+        ends.into_iter().collect::<Result<(), Stop>>().and(later)
+    }
+    .boxed_local()
+}
+
+/// Adds shipments for goods that come later.
+async fn follow_up(desk: &Desk) -> Result<(), Stop> {
+    loop {
+        desk.until(|s| s.is_planned() || !s.life.waiting.is_empty() && !s.life.editing).await;
+        if desk.read(Order::is_planned) {
+            return if desk.read(|s| s.life.status == Status::Cancelling) { Err(Stop::Cancelled) } else { Ok(()) };
+        }
+        shortage::rest(desk).await?;
+        desk.write(Order::add_shipments);
+    }
 }
 
 async fn fulfil(desk: Desk, id: ShipmentId) -> Result<(), Stop> {
-    let overtaken = book(&desk, &id).await?;
+    stay_open(&desk, &id).await?;
+    let way = book(&desk, &id).await?;
+    if way == Way::Replaced {
+        return Ok(());
+    }
     desk.waiting(id.as_str(), "the warehouse, to hand the parcel over to the carrier");
     desk.until(|s| s.has_departed(&id) || s.life.status == Status::Cancelling).await;
     if desk.read(|s| s.life.status == Status::Cancelling) {
@@ -33,71 +63,61 @@ async fn fulfil(desk: Desk, id: ShipmentId) -> Result<(), Stop> {
     }
     desk.waiting(id.as_str(), "");
     let Some(shipment) = desk.read(|s| s.shipment(&id)) else { return Ok(()) };
-    join!(commit(&desk, &shipment), pay::capture(&desk, &shipment), call_off(&desk, &id, overtaken));
-    desk.waiting(id.as_str(), "the carrier, to deliver the parcel");
-    desk.until(|s| s.shipment(&id).is_some_and(|s| s.status == ShipmentStatus::Delivered)).await;
-    desk.waiting(id.as_str(), "");
+    join!(commit(&desk, &shipment), pay::capture(&desk, &shipment), call_off(&desk, &id, way));
+    arrive(&desk, &shipment).await;
     Ok(())
 }
 
-/// A booking whose parcel left before it was made, by its revision.
-type Overtaken = Option<u32>;
-
-/// Books a courier, unless the parcel has left without one.
-async fn book(desk: &Desk, id: &ShipmentId) -> Result<Overtaken, Stop> {
-    let start = desk.start();
-    let mut revision = 1;
-    loop {
-        let Some(shipment) = desk.read(|s| s.shipment(id)) else { return Ok(None) };
-        let input = Book { order_id: start.order_id.clone(), shipment_id: id.clone(), revision, location: shipment.location };
-        desk.write(|s| s.register(Pending::CancelBooking { shipment: id.clone(), revision }));
-        match desk.step(Step::Book, || Shipping::book, input, Some(id)).await {
-            Ok(Booked::Booked { carrier, tracking_number }) => {
-                booked(desk, id, &carrier, &tracking_number);
-                return Ok(None);
-            }
-            Ok(Booked::Refused { code }) => {
-                let now = desk.now();
-                let key = format!("booking/{id}/refused/{revision}");
-                desk.publish(Fact::new(key, FactKind::ShipmentBookingRefused, now).because(code).about(id));
-                desk.raise(BOOKING_REFUSED, "the carrier refused the parcel; it is asked again later", now);
-                desk.waiting(id.as_str(), "the next try to book a courier after a refusal");
-                let again = after(now, start.deadlines.capture_retry);
-                let moved = |s: &Order| s.has_departed(id) || s.life.status == Status::Cancelling;
-                desk.until_or_at(again, "next try to book a courier", moved).await;
-                revision += 1;
-            }
-            Err(Interrupted::Stopped) => return Err(Stop::Cancelled),
-            Err(Interrupted::Overtaken) => return Ok(Some(revision)),
-        }
+/// Leaves the order open for changes for as long as the shop wants.
+async fn stay_open(desk: &Desk, id: &ShipmentId) -> Result<(), Stop> {
+    let window = desk.start().deadlines.change_window;
+    if window.is_zero() {
+        return Ok(());
     }
+    let Some(confirmed_at) = desk.read(|s| s.confirmed_at) else { return Ok(()) };
+    let until = after(confirmed_at, window);
+    let over = |s: &Order| s.has_departed(id) || s.is_replaced(id) || s.life.status == Status::Cancelling;
+    if until > desk.now() {
+        desk.waiting_until(id.as_str(), "the end of the time in which the order may change", Some(until));
+        desk.until_or_at(until, "the order may change until then", over).await;
+        desk.waiting(id.as_str(), "");
+    }
+    if desk.read(|s| s.life.status == Status::Cancelling) { Err(Stop::Cancelled) } else { Ok(()) }
 }
 
-/// Takes back a booking that was overtaken: the attempt may have had its effect all the same, and no courier may come for a parcel
-/// that is gone. Under a hold nobody calls the carrier, so it waits for the release.
-async fn call_off(desk: &Desk, id: &ShipmentId, overtaken: Overtaken) {
-    let Some(revision) = overtaken else { return };
-    desk.until(|s| s.life.holds.is_empty()).await;
-    let input = CancelBooking { order_id: desk.read(|s| s.start.order_id.clone()), shipment_id: id.clone(), revision };
-    desk.undo(Undo::CancelBooking, || Shipping::cancel, input).await;
+/// Waits until the parcel arrives, or a person says that nothing more is expected of it.
+async fn arrive(desk: &Desk, shipment: &Shipment) {
+    let id = &shipment.id;
+    desk.waiting(id.as_str(), "the carrier, to deliver the parcel");
+    loop {
+        let delivered = |s: &Order| s.shipment(id).is_some_and(|s| s.status == ShipmentStatus::Delivered);
+        desk.until(|s| delivered(s) || s.closing(id).is_some()).await;
+        if desk.read(delivered) {
+            break;
+        }
+        let Some((code, about)) = desk.read(|s| s.closing(id)) else { continue };
+        let Some(resolved) = desk.take_resolution(code, about.as_ref()) else { continue };
+        if resolved.action == Resolution::Retry {
+            continue;
+        }
+        if resolved.action == Resolution::RefundAndClose {
+            refund::of_shipment(desk, shipment, code);
+        }
+        close(desk, id, code, about.is_none().then_some(resolved));
+        break;
+    }
+    desk.waiting(id.as_str(), "");
 }
 
-fn booked(desk: &Desk, id: &ShipmentId, carrier: &str, tracking_number: &str) {
+/// Nothing more is expected of the parcel. A flag of the whole order is about every parcel under way, so the others see it too.
+fn close(desk: &Desk, id: &ShipmentId, code: &str, for_others: Option<super::Resolved>) {
     let now = desk.now();
     desk.write(|s| {
-        if let Some(shipment) = s.life.shipments.iter_mut().find(|s| s.id == *id) {
-            if shipment.carrier.is_none() {
-                shipment.carrier = Some(carrier.to_owned());
-            }
-            shipment.note_package(None, Some(tracking_number));
-            if shipment.status == ShipmentStatus::Pending {
-                shipment.status = ShipmentStatus::Booked;
-            }
-        }
-        let key = format!("booked/{id}");
-        s.journal.publish(Fact::new(key, FactKind::ShipmentBooked, now).about(id));
+        s.closed.push(id.clone());
+        s.resolved.extend(for_others.filter(|_| s.under_way().next().is_some()));
+        let fact = Fact::new(format!("closed/{id}"), FactKind::ShipmentClosed, now).about(id).because(code);
+        s.journal.publish(fact);
     });
-    desk.clear(BOOKING_REFUSED);
 }
 
 /// Books the goods out: at once, also under a hold, because they are gone.
@@ -114,7 +134,7 @@ async fn commit(desk: &Desk, shipment: &Shipment) {
     let key = format!("committed/{}", shipment.id);
     let fact = Fact::new(key, FactKind::StockCommitted, desk.now()).about(&shipment.id);
     // the capture, on its way beside us, brings a record of its own unless a hold keeps it
-    if desk.read(|s| s.life.holds.is_empty() && s.life.payment.captured != s.start.total) {
+    if desk.read(|s| s.life.holds.is_empty() && s.life.payment.captured != s.total) {
         desk.note(fact);
     } else {
         desk.publish(fact);
@@ -125,5 +145,27 @@ impl Order {
     /// The shipment as it stands.
     pub(super) fn shipment(&self, id: &ShipmentId) -> Option<Shipment> {
         self.life.shipments.iter().find(|s| s.id == *id).cloned()
+    }
+
+    /// Whether no further shipment will come: nothing waits, nothing is being changed, nothing can change any more.
+    fn is_planned(&self) -> bool {
+        let open = |s: &Shipment| s.status == ShipmentStatus::Pending;
+        let settled = self.life.waiting.is_empty() && !self.life.editing && !self.life.live_shipments().any(open);
+        settled || self.life.status == Status::Cancelling
+    }
+
+    /// Parcels that left, have not arrived and are still expected.
+    fn under_way(&self) -> impl Iterator<Item = &Shipment> {
+        let here = |s: &&Shipment| s.status.departed() && s.status != ShipmentStatus::Delivered;
+        self.life.shipments.iter().filter(here).filter(|s| !self.closed.contains(&s.id))
+    }
+
+    /// The flag about this parcel that a person has resolved, and the shipment it names.
+    fn closing(&self, id: &ShipmentId) -> Option<(&'static str, Option<ShipmentId>)> {
+        let about = |code: &'static str, shipment: Option<&ShipmentId>| {
+            let found = self.resolved.iter().any(|r| r.code == code && r.shipment.as_ref() == shipment);
+            found.then(|| (code, shipment.cloned()))
+        };
+        about(LOST, Some(id)).or_else(|| about(RETURNED_TO_SENDER, Some(id))).or_else(|| about(NO_SCAN, None))
     }
 }

@@ -3,12 +3,13 @@
 use oms_contract::activity::{CancelBooking, Commit, Release, Void};
 use oms_contract::definitions::{Inventory, Payments, Shipping};
 use oms_contract::names::Queue;
+use oms_contract::start::Unwind;
 use oms_domain::event::{Fact, FactKind};
 use oms_domain::ids::ShipmentId;
-use oms_domain::life::{DEPARTED_AFTER_CANCEL, LOST};
 use oms_domain::money::Money;
 use oms_domain::order::Status;
 use oms_domain::payment::PaymentStatus;
+use oms_domain::review::{DEPARTED_AFTER_CANCEL, LOST, STOCK_SHORT};
 use oms_domain::shipment::{Shipment, ShipmentStatus};
 
 use super::desk::Desk;
@@ -35,6 +36,14 @@ pub(super) enum Pending {
 }
 
 impl Order {
+    /// The next parcel that left although the order was cancelled, or an edit had replaced it.
+    pub(super) fn next_departure(&self) -> Option<&Shipment> {
+        let cancelled = matches!(self.life.status, Status::Cancelling | Status::Cancelled);
+        let called_off = |id: &ShipmentId| cancelled || self.is_replaced(id);
+        let next = |s: &&Shipment| s.status.departed() && called_off(&s.id) && !self.followed.contains(&s.id);
+        self.life.shipments.iter().find(next)
+    }
+
     /// Owes an undo from now on.
     pub(super) fn register(&mut self, pending: Pending) {
         if !self.undo.contains(&pending) {
@@ -61,13 +70,55 @@ pub(super) async fn unwind(desk: &Desk, stop: Stop) -> Status {
         for shipment in s.life.shipments.iter_mut().filter(|s| !s.status.departed()) {
             shipment.status = ShipmentStatus::Cancelled;
         }
-        s.life.attention.retain(|a| a.code == DEPARTED_AFTER_CANCEL || a.code == LOST);
+        s.life.attention.retain(|a| matches!(a.code.as_str(), DEPARTED_AFTER_CANCEL | LOST | STOCK_SHORT));
+        s.life.waiting.clear();
+        s.life.question = None;
+        s.life.review = None;
+        s.life.editing = false;
     });
     while follow_departures(desk).await {}
     if desk.read(|s| s.life.status == Status::Cancelling) { Status::Cancelled } else { Status::Rejected }
 }
 
-async fn take_back(desk: &Desk, pending: &Pending) {
+/// What is owed for everything that an earlier run had begun.
+pub(super) fn owed(unwind: &Unwind) -> Vec<Pending> {
+    let voids = unwind.authorizations.iter().map(|revision| Pending::Void { revision: *revision });
+    let bookings = unwind
+        .bookings
+        .iter()
+        .map(|(shipment, revision)| Pending::CancelBooking { shipment: shipment.clone(), revision: *revision });
+    std::iter::once(Pending::Release).chain(voids).chain(bookings).collect()
+}
+
+/// Whether this run only takes back what an earlier one, ended by hand, had begun.
+pub(super) fn resume(desk: &Desk) -> Result<(), Stop> {
+    let Some(unwind) = desk.start().unwind else { return Ok(()) };
+    let now = desk.now();
+    desk.write(|s| {
+        if s.life.status != Status::Cancelling {
+            s.life.status = Status::Cancelling;
+            let key = format!("cancelling/{}", unwind.rev);
+            s.journal.publish(Fact::new(key, FactKind::OrderCancelling, now).because(unwind.reason.as_str()));
+        }
+    });
+    Err(Stop::Cancelled)
+}
+
+/// Releases a hold on funds that another one has replaced, or that is not wanted after all.
+pub(super) async fn release_hold(desk: &Desk, revision: u32) {
+    let order_id = desk.read(|s| s.start.order_id.clone());
+    let voided = desk.undo(Undo::Void, || Payments::void, Void { order_id, revision }).await;
+    let now = desk.now();
+    desk.write(|s| {
+        s.undo.retain(|p| *p != Pending::Void { revision });
+        if voided.released {
+            s.journal.note(Fact::new(format!("voided/{revision}"), FactKind::PaymentVoided, now));
+        }
+    });
+}
+
+/// Takes one thing back, whatever it takes.
+pub(super) async fn take_back(desk: &Desk, pending: &Pending) {
     let order_id = desk.read(|s| s.start.order_id.clone());
     match pending {
         Pending::Release => {
@@ -82,7 +133,8 @@ async fn take_back(desk: &Desk, pending: &Pending) {
             desk.write(|s| {
                 let payment = &mut s.life.payment;
                 if voided.released {
-                    s.journal.note(Fact::new("voided/1", FactKind::PaymentVoided, now).moving(payment.authorized));
+                    s.journal
+                        .note(Fact::new(format!("voided/{revision}"), FactKind::PaymentVoided, now).moving(payment.authorized));
                 }
                 if payment.status != PaymentStatus::Declined {
                     payment.status = PaymentStatus::Voided;
@@ -102,13 +154,18 @@ async fn take_back(desk: &Desk, pending: &Pending) {
     }
 }
 
-/// Lets the stock follow parcels that left although the order was cancelled; answers whether there was one.
+/// Takes back what was booked for one shipment.
+pub(super) async fn take_bookings_back(desk: &Desk, id: &ShipmentId) {
+    let of_it = |p: &&Pending| matches!(p, Pending::CancelBooking { shipment, .. } if shipment == id);
+    while let Some(pending) = desk.read(|s| s.undo.iter().rev().find(of_it).cloned()) {
+        take_back(desk, &pending).await;
+        desk.write(|s| s.undo.retain(|p| *p != pending));
+    }
+}
+
+/// Lets the stock follow parcels that left although they were called off; answers whether there was one.
 pub(super) async fn follow_departures(desk: &Desk) -> bool {
-    let next = desk.read(|s| {
-        let cancelled = matches!(s.life.status, Status::Cancelling | Status::Cancelled);
-        s.life.shipments.iter().find(|x| cancelled && x.status.departed() && !s.followed.contains(&x.id)).cloned()
-    });
-    let Some(shipment) = next else { return false };
+    let Some(shipment) = desk.read(|s| s.next_departure().cloned()) else { return false };
     follow(desk, &shipment).await;
     desk.write(|s| s.followed.push(shipment.id.clone()));
     true
@@ -125,7 +182,7 @@ async fn follow(desk: &Desk, shipment: &Shipment) {
         desk.must(Queue::Inventory, "book out a parcel that left a cancelled order", || Inventory::depart, input).await;
     let now = desk.now();
     if !departed.missing.is_empty() {
-        desk.raise("stock_short_after_departure", "goods left that the books promise to others; count the shelf", now);
+        desk.raise(STOCK_SHORT, Some(&shipment.id), "goods left that the books promise to others; count the shelf", now);
     }
     let key = format!("departed/{}", shipment.id);
     desk.publish(Fact::new(key, FactKind::StockDeparted, now).about(&shipment.id));

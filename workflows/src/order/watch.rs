@@ -5,11 +5,13 @@ use oms_contract::command::Cancel;
 use oms_domain::Instant;
 use oms_domain::event::{Fact, FactKind};
 use oms_domain::life::Why;
+use oms_domain::review::{NO_SCAN, STUCK};
+use std::time::Duration;
 use temporalio_workflow::CancellableFuture;
 use temporalio_workflow::workflows::select;
 
-use super::Order;
 use super::desk::{Desk, after};
+use super::{Order, fund};
 
 /// A cancel from the Temporal UI or CLI is the `cancel` command, judged by the state machine like any other.
 pub(super) async fn translate_native_cancel(desk: Desk) {
@@ -47,25 +49,68 @@ pub(super) async fn end_holds(desk: Desk) {
 /// The flag of an order that stands still, and of a parcel of which nobody hears.
 fn flag(order: &Order) -> (&'static str, &'static str) {
     if order.life.departed() {
-        ("no_scan", "the parcel left and was not reported delivered in time")
+        (NO_SCAN, "the parcel left and was not reported delivered in time")
     } else {
-        ("stuck", "the order has not moved in time; see what it waits on")
+        (STUCK, "the order has not moved in time; see what it waits on")
     }
 }
+
+/// What a wait that ends by itself may be late before a person is called.
+const LATE_MAX: Duration = Duration::from_secs(60);
 
 /// When a person is called unless something moves.
 fn deadline(order: &Order) -> Instant {
     let deadlines = &order.start.deadlines;
-    after(order.moved_at, if order.life.departed() { deadlines.no_scan } else { deadlines.stuck })
+    let still = after(order.moved_at, if order.life.departed() { deadlines.no_scan } else { deadlines.stuck });
+    order.still_until.map_or(still, |until| still.max(after(until, LATE_MAX)))
 }
 
-/// Calls a person when nothing moves. One timer serves all stages: when it fires it looks how long the order has really stood still.
+/// The next renewal of the hold on funds that the treasurer has not been told of. What was told takes as long as it takes: a timer
+/// for it would fire at once, again and again.
+fn renewal(order: &Order) -> Option<Instant> {
+    fund::renewal_due(order).filter(|due| *due > order.looked_at)
+}
+
+/// The deadline as readers and the watchdog see it: none for an order that has ended, or that a person holds without an end.
+pub(super) fn due(order: &Order) -> Option<Instant> {
+    if order.life.status.is_terminal() {
+        return None;
+    }
+    let ends = order.life.holds.iter().map(|hold| hold.until).collect::<Option<Vec<_>>>()?;
+    Some(ends.into_iter().map(|end| after(end, LATE_MAX)).fold(deadline(order), Instant::max))
+}
+
+/// Calls a person when nothing moves, and looks at the clock for the treasurer. One timer serves all stages: when it fires it looks
+/// how long the order has really stood still.
 pub(super) async fn call_a_person(desk: Desk) {
+    let mut called: Option<Instant> = None;
     loop {
-        let due = desk.read(deadline);
+        if let Some(still) = called {
+            // a hold is a known reason to stand still; its release is a move
+            let moves = |s: &Order| s.moved_at > still;
+            match desk.read(renewal) {
+                Some(at) => desk.until_or_at(at, "the hold on the funds ends soon", moves).await,
+                None => {
+                    desk.until(|s| moves(s) || renewal(s).is_some()).await;
+                    true
+                }
+            };
+            let now = desk.now();
+            desk.write(|s| s.looked_at = now);
+            if desk.read(moves) {
+                let (code, _) = desk.read(flag);
+                for code in [code, STUCK] {
+                    desk.clear(code, None);
+                }
+                called = None;
+            }
+            continue;
+        }
+        let next = |s: &Order| renewal(s).map_or(deadline(s), |at| at.min(deadline(s)));
+        let due = desk.read(next);
         let mut timer = desk.timer(due, "a person looks if nothing moves until then");
         // a later deadline needs no new timer, an earlier one does
-        let mut earlier = Box::pin(desk.until(|s| deadline(s) < due).fuse());
+        let mut earlier = Box::pin(desk.until(|s| next(s) < due).fuse());
         let fired = select! {
             _ = timer => true,
             () = earlier => false,
@@ -74,17 +119,15 @@ pub(super) async fn call_a_person(desk: Desk) {
             timer.cancel();
             continue;
         }
-        let (still, held) = desk.read(|s| (s.moved_at, !s.life.holds.is_empty()));
-        if desk.read(deadline) > desk.now() {
+        let now = desk.now();
+        desk.write(|s| s.looked_at = now);
+        if desk.read(deadline) > now {
             continue;
         }
-        let (code, detail) = desk.read(flag);
+        let ((code, detail), held) = desk.read(|s| (flag(s), !s.life.holds.is_empty()));
         if !held {
-            let now = desk.now();
-            desk.raise(code, detail, now);
+            desk.raise(code, None, detail, now);
         }
-        // a hold is a known reason to stand still; its release is a move
-        desk.until(|s| s.moved_at > still).await;
-        desk.clear(code);
+        called = Some(desk.read(|s| s.moved_at));
     }
 }

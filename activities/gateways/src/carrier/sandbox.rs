@@ -3,10 +3,12 @@
 use async_trait::async_trait;
 use oms_domain::Instant;
 use oms_domain::ids::{Location, ShipmentId, derive};
+use oms_domain::reconciliation::{CarrierBooking, Listed};
 use serde::{Deserialize, Serialize};
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::{BookRequest, Booking, Cancel, CancelRequest, Carrier, CarrierOperation};
+use super::{BookRequest, Booking, Cancel, CancelRequest, Carrier, CarrierOperation, label};
 use crate::GatewayError;
 use crate::faults::{FaultMode, Faults, Party, dropped};
 use crate::ledger::{Ledger, LedgerError};
@@ -102,27 +104,29 @@ impl SandboxCarrier {
     /// All bookings, oldest first. Errors: [`LedgerError`].
     pub async fn bookings(&self) -> Result<Vec<SandboxBooking>, LedgerError> {
         let rows = sqlx::query("SELECT * FROM bookings ORDER BY seq").fetch_all(self.ledger.reader()).await?;
-        rows.iter()
-            .map(|row| {
-                let shipment: String = row.try_get("shipment_id")?;
-                let location: String = row.try_get("location")?;
-                Ok(SandboxBooking {
-                    reference: row.try_get("reference")?,
-                    book_key: row.try_get("book_key")?,
-                    shipment_id: ShipmentId::parse(shipment).map_err(|_| LedgerError::Unreadable("shipment id"))?,
-                    location: Location::parse(location).map_err(|_| LedgerError::Unreadable("location"))?,
-                    status: match row.try_get("status")? {
-                        "booked" => BookingStatus::Booked,
-                        "cancelled" => BookingStatus::Cancelled,
-                        _ => return Err(LedgerError::Unreadable("booking status")),
-                    },
-                    carrier: row.try_get("carrier")?,
-                    tracking_number: row.try_get("tracking_number")?,
-                    booked_at: row.try_get("booked_at")?,
-                    cancelled_at: row.try_get("cancelled_at")?,
-                })
-            })
-            .collect()
+        rows.iter().map(read_booking).collect()
+    }
+
+    /// Bookings made at or after `since` behind a cursor, which is `seq`.
+    async fn page(&self, since: Instant, after: Option<&str>, limit: u32) -> Result<Listed<CarrierBooking>, LedgerError> {
+        let after: i64 = after.map_or(Ok(0), str::parse).map_err(|_| LedgerError::Unreadable("cursor"))?;
+        let rows = sqlx::query("SELECT * FROM bookings WHERE seq > $1 AND booked_at >= $2 ORDER BY seq LIMIT $3")
+            .bind(after)
+            .bind(since)
+            .bind(i64::from(limit))
+            .fetch_all(self.ledger.reader())
+            .await?;
+        let full = rows.len() >= limit as usize;
+        let last = rows.last().filter(|_| full).map(|row| row.try_get::<i64, _>("seq")).transpose()?;
+        let listed = |booking: SandboxBooking| CarrierBooking {
+            reference: booking.reference,
+            key: booking.book_key,
+            shipment: booking.shipment_id,
+            stands: booking.status == BookingStatus::Booked,
+            at: booking.booked_at,
+        };
+        let entries = rows.iter().map(|row| read_booking(row).map(listed)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Listed { entries, next: last.map(|seq| seq.to_string()) })
     }
 
     async fn perform(&self, request: Request<'_>) -> Result<CarrierOperation, GatewayError> {
@@ -146,6 +150,26 @@ impl SandboxCarrier {
         }
         Ok(operation)
     }
+}
+
+fn read_booking(row: &SqliteRow) -> Result<SandboxBooking, LedgerError> {
+    let shipment: String = row.try_get("shipment_id")?;
+    let location: String = row.try_get("location")?;
+    Ok(SandboxBooking {
+        reference: row.try_get("reference")?,
+        book_key: row.try_get("book_key")?,
+        shipment_id: ShipmentId::parse(shipment).map_err(|_| LedgerError::Unreadable("shipment id"))?,
+        location: Location::parse(location).map_err(|_| LedgerError::Unreadable("location"))?,
+        status: match row.try_get("status")? {
+            "booked" => BookingStatus::Booked,
+            "cancelled" => BookingStatus::Cancelled,
+            _ => return Err(LedgerError::Unreadable("booking status")),
+        },
+        carrier: row.try_get("carrier")?,
+        tracking_number: row.try_get("tracking_number")?,
+        booked_at: row.try_get("booked_at")?,
+        cancelled_at: row.try_get("cancelled_at")?,
+    })
 }
 
 async fn book(connection: &mut SqliteConnection, request: &BookRequest) -> Result<Booking, LedgerError> {
@@ -173,7 +197,7 @@ async fn book(connection: &mut SqliteConnection, request: &BookRequest) -> Resul
     .bind(request.now)
     .execute(connection)
     .await?;
-    Ok(Booking::Booked { carrier: CARRIER.into(), tracking_number, reference })
+    Ok(Booking::Booked { carrier: CARRIER.into(), tracking_number, reference, label: None })
 }
 
 async fn cancel(connection: &mut SqliteConnection, request: &CancelRequest) -> Result<Cancel, LedgerError> {
@@ -232,6 +256,7 @@ async fn settled(connection: &mut SqliteConnection, key: &str) -> Result<Option<
                 carrier: row.try_get("carrier")?,
                 tracking_number: row.try_get("tracking_number")?,
                 reference: row.try_get("reference")?,
+                label: None,
             })
         }
         ("book", "booked" | "refused") => CarrierOperation::Book(cancelled()),
@@ -247,6 +272,11 @@ fn mismatch() -> GatewayError {
 impl Carrier for SandboxCarrier {
     async fn book(&self, request: BookRequest) -> Result<Booking, GatewayError> {
         match self.perform(Request::Book(&request)).await? {
+            // drawn for each answer: the list above keeps no addresses
+            CarrierOperation::Book(Booking::Booked { carrier, tracking_number, reference, .. }) => {
+                let label = Some(label::draw(&carrier, &tracking_number, &request));
+                Ok(Booking::Booked { carrier, tracking_number, reference, label })
+            }
             CarrierOperation::Book(answer) => Ok(answer),
             CarrierOperation::Cancel(_) => Err(mismatch()),
         }
@@ -267,6 +297,15 @@ impl Carrier for SandboxCarrier {
         }
         let mut view = self.ledger.view().await?;
         Ok(settled(&mut view, key).await?)
+    }
+
+    async fn bookings(&self, since: Instant, after: Option<&str>, limit: u32) -> Result<Listed<CarrierBooking>, GatewayError> {
+        let fault = self.faults.mode(Party::Carrier, "list").await?;
+        fault.delay().await;
+        if let Some(refusal) = fault.refusal() {
+            return Err(refusal);
+        }
+        Ok(self.page(since, after, limit).await?)
     }
 
     fn is_sandbox(&self) -> bool {

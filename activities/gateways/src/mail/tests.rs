@@ -10,6 +10,7 @@ fn message() -> MailMessage {
         message_id: MessageId::parse("0b5e8a52-message-1").unwrap(),
         to: MailAddress { name: "Zoë Müller".into(), email: Email::parse("zoe@example.com").unwrap() },
         from: MailAddress { name: "Grüner Laden".into(), email: Email::parse("orders@shop.example").unwrap() },
+        reply_to: Some(Email::parse("hello@shop.example").unwrap()),
         subject: "Ihre Bestellung ist da – 12,00 €".into(),
         text: "Grüße, 東京\nzweite Zeile\n".into(),
         html: "<p>Grüße, <b>東京</b></p>".into(),
@@ -82,6 +83,7 @@ async fn the_file_is_mail_with_both_bodies_and_a_stable_id() {
     assert_eq!(header(&headers, "Message-ID"), "<0b5e8a52-message-1@shop.example>");
     assert!(header(&headers, "To").ends_with("<zoe@example.com>"));
     assert!(header(&headers, "From").ends_with("<orders@shop.example>"));
+    assert!(header(&headers, "Reply-To").ends_with("<hello@shop.example>"));
     assert!(!header(&headers, "Date").is_empty());
     assert_eq!(header(&headers, "Auto-Submitted"), "auto-generated");
     let kind = header(&headers, "Content-Type");

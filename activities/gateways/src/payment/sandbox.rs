@@ -4,6 +4,7 @@
 use async_trait::async_trait;
 use oms_domain::Instant;
 use oms_domain::payment::{PaymentMethod, PaymentStatus};
+use oms_domain::reconciliation::{GatewayPayment, Listed};
 use std::time::Duration;
 
 use super::{
@@ -244,6 +245,15 @@ impl PaymentGateway for SandboxPayments {
         }
         let mut view = self.ledger.view().await?;
         Ok(rows::settled(&mut view, key).await?.map(|(_, operation)| operation))
+    }
+
+    async fn payments(&self, since: Instant, after: Option<&str>, limit: u32) -> Result<Listed<GatewayPayment>, GatewayError> {
+        let fault = self.faults.mode(Party::Payment, "list").await?;
+        fault.delay().await;
+        if let Some(refusal) = fault.refusal() {
+            return Err(refusal);
+        }
+        Ok(self.page(since, after, limit).await?)
     }
 
     fn is_sandbox(&self) -> bool {

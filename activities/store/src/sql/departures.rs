@@ -9,8 +9,8 @@ use sqlx::types::Json;
 
 use super::movements::{Booking, book};
 use super::reservations::lock_promise;
-use super::shelf::{Held, Shelves, lock_reservations};
-use super::{Conn, Db, Pools, cut};
+use super::shelf::{Held, Shelves, lock_reservations, read_lines};
+use super::{Conn, Db, Pools, backorders, cut};
 use crate::Result;
 use crate::reservations::{CommitStock, Departed};
 
@@ -23,10 +23,11 @@ pub(crate) async fn depart(pools: &Pools, commit: &CommitStock, now: Instant) ->
         return Ok(Departed { missing });
     }
     let held = lock_reservations(&mut tx, Some(&commit.order_id), &skus, now).await?;
-    let (own, foreign): (Vec<&Held>, Vec<&Held>) =
-        held.iter().filter(|h| h.is_open()).partition(|h| h.order_id == commit.order_id.as_str());
-    let run_out: Vec<&Held> = foreign.into_iter().filter(|h| h.has_run_out(now)).collect();
+    let (mut own, foreign): (Vec<Held>, Vec<Held>) =
+        held.into_iter().filter(Held::is_open).partition(|h| h.order_id == commit.order_id.as_str());
+    let run_out: Vec<&Held> = foreign.iter().filter(|h| h.has_run_out(now)).collect();
     let mut shelves = Shelves::lock(&mut tx, &skus, &run_out).await?;
+    read_lines(&mut tx, &mut own).await?;
     shelves.give_back(&mut tx, &run_out, "lapsed", now).await?;
     let mut missing = Vec::new();
     for (sku, quantity) in &wanted {
@@ -57,7 +58,11 @@ pub(crate) async fn depart(pools: &Pools, commit: &CommitStock, now: Instant) ->
         .bind(cut(now))
         .execute(&mut *tx)
         .await?;
-    shelves.save(&mut tx).await?;
+    if !run_out.is_empty() {
+        // the parcel is gone: what it took cannot be given to anybody
+        backorders::fill(&mut tx, &mut shelves, now).await?;
+    }
+    shelves.save(&mut tx, now).await?;
     tx.commit().await?;
     Ok(Departed { missing })
 }
@@ -72,7 +77,7 @@ async fn departed(connection: &mut Conn, commit: &CommitStock) -> Result<Option<
 }
 
 /// Marks up to `quantity` units of the order's own promise at that place as gone; answers how many there were.
-async fn take_promised(connection: &mut Conn, commit: &CommitStock, own: &[&Held], sku: &Sku, quantity: i64) -> Result<i64> {
+async fn take_promised(connection: &mut Conn, commit: &CommitStock, own: &[Held], sku: &Sku, quantity: i64) -> Result<i64> {
     let mut taken = 0;
     for held in own {
         let Some(line) = held.lines.iter().find(|l| l.sku == *sku && l.location == commit.location) else { continue };

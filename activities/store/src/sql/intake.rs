@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use oms_domain::Instant;
 use oms_domain::ids::{OrderId, Sku};
 use oms_domain::life::Life;
-use oms_domain::pricing::{PriceRules, PricedLine, Totals};
+use oms_domain::money::MoneyError;
+use oms_domain::pricing::{PriceRules, PricedLine, Totals, excessive, reprice};
+use oms_domain::shortage::OnShortage;
 use sqlx::types::Json;
 
 use super::orders::order_locked;
@@ -24,7 +26,7 @@ pub(crate) async fn intake(pools: &Pools, new: &NewOrder, rules: &PriceRules, no
             Ok(priced) => priced,
             Err(refused) => return Ok(refused),
         };
-        let order = placed(new, lines, totals, now);
+        let order = placed(new, rules, (lines, totals), now);
         if insert(&mut tx, &order).await? {
             insert_skus(&mut tx, &order).await?;
             tx.commit().await?;
@@ -52,11 +54,7 @@ pub(crate) async fn intake(pools: &Pools, new: &NewOrder, rules: &PriceRules, no
 }
 
 /// Prices the lines from the catalogue. The inner error is the answer to the client.
-async fn price(
-    connection: &mut Conn,
-    new: &NewOrder,
-    rules: &PriceRules,
-) -> Result<std::result::Result<(Vec<PricedLine>, Totals), Intake>> {
+async fn price(connection: &mut Conn, new: &NewOrder, rules: &PriceRules) -> Result<std::result::Result<Priced, Intake>> {
     let products: BTreeMap<Sku, Product> =
         catalogue::of(connection, new.lines.iter().map(|l| &l.sku)).await?.into_iter().map(|p| (p.sku.clone(), p)).collect();
     let lines_where = |bad: &dyn Fn(Option<&Product>) -> bool| -> Vec<usize> {
@@ -79,16 +77,29 @@ async fn price(
             name: product.name.clone(),
             quantity: line.quantity,
             unit_price: product.price,
+            discount: None,
             total,
         });
     }
-    Ok(match rules.totals(&lines, new.currency) {
-        Ok(totals) => Ok((lines, totals)),
-        Err(_) => Err(Intake::TooLarge),
-    })
+    Ok(discounted(new, &lines, rules).unwrap_or(Err(Intake::TooLarge)))
 }
 
-fn placed(new: &NewOrder, lines: Vec<PricedLine>, totals: Totals, now: Instant) -> StoredOrder {
+type Priced = (Vec<PricedLine>, Totals);
+
+/// Takes the discounts off. The outer error: a sum is too large, before discounts or after.
+fn discounted(
+    new: &NewOrder,
+    lines: &[PricedLine],
+    rules: &PriceRules,
+) -> std::result::Result<std::result::Result<Priced, Intake>, MoneyError> {
+    rules.totals(lines, new.currency)?;
+    if let Some(discount) = excessive(lines, &new.discounts, new.currency)? {
+        return Ok(Err(Intake::DiscountTooLarge { discount }));
+    }
+    Ok(Ok(reprice(lines, &new.discounts, rules, new.currency)?))
+}
+
+fn placed(new: &NewOrder, rules: &PriceRules, (lines, totals): Priced, now: Instant) -> StoredOrder {
     StoredOrder {
         id: new.id.clone(),
         client: new.client.clone(),
@@ -97,11 +108,18 @@ fn placed(new: &NewOrder, lines: Vec<PricedLine>, totals: Totals, now: Instant) 
         channel: new.channel.clone(),
         customer: new.customer.clone(),
         ship_to: new.ship_to.clone(),
+        bill_to: new.bill_to.clone(),
         currency: new.currency,
         payment_method: new.payment_method.clone(),
         lines,
         totals,
+        discounts: new.discounts.clone(),
+        price_rules: Some(*rules),
+        on_shortage: new.on_shortage,
         life: Life::placed(new.currency),
+        items_open: false,
+        shape: new.shape,
+        build: None,
         rev: 0,
         seq: 0,
         test: new.test,
@@ -116,8 +134,9 @@ async fn insert(connection: &mut Conn, order: &StoredOrder) -> Result<bool> {
     let inserted = sqlx::query::<Db>(
         "INSERT INTO orders (id, client, fingerprint, reference, channel, customer_id, email, has_phone, customer, ship_to,
              currency, payment_method, lines, totals, total_minor, life, status, reason, needs_attention, rev, seq, test,
-             placed_at, updated_at, intake_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, NULL, $18, 0, 0, $19, $20, $20, $20)
+             placed_at, updated_at, intake_at, bill_to, discounts, price_rules, on_shortage, shape)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, NULL, $18, 0, 0, $19, $20, $20, $20,
+             $21, $22, $23, $24, $25)
          ON CONFLICT (id) DO NOTHING",
     )
     .bind(order.id.as_str())
@@ -140,6 +159,11 @@ async fn insert(connection: &mut Conn, order: &StoredOrder) -> Result<bool> {
     .bind(!order.life.attention.is_empty())
     .bind(order.test)
     .bind(order.placed_at)
+    .bind(order.bill_to.as_ref().map(Json))
+    .bind(Some(&order.discounts).filter(|d| !d.is_empty()).map(Json))
+    .bind(order.price_rules.map(Json))
+    .bind(Some(order.on_shortage).filter(|s| *s != OnShortage::default()).map(Json))
+    .bind(i64::from(order.shape))
     .execute(connection)
     .await?;
     Ok(inserted.rows_affected() > 0)

@@ -1,13 +1,18 @@
 //! Statements of messages.
 
 use oms_domain::Instant;
-use oms_domain::ids::{MessageId, OrderId, ShipmentId};
+use oms_domain::event::{Fact, FactKind};
+use oms_domain::ids::{MessageId, OrderId, ShipmentId, derive};
 use oms_domain::message::{Channel, Topic};
 
 use super::orders::{OrderRow, order_columns, scans};
-use super::{Db, Pools, cut, word};
-use crate::Result;
-use crate::messages::{Batch, MessageRow, MessageState, StoredMessage};
+use super::{Conn, Db, Pools, cut, money, record, review_items, word};
+use crate::messages::{Batch, MessageRow, MessageState, Resend, Resent, StoredMessage};
+use crate::review_items::{ItemSource, NewItem};
+use crate::{Result, StoreError};
+
+/// The kind of a failed message's review item.
+const MESSAGE_FAILED: &str = "message_failed";
 
 pub(crate) async fn claim(pools: &Pools, batch_id: &str, limit: u32, now: Instant) -> Result<Vec<MessageId>> {
     let mut tx = pools.begin().await?;
@@ -61,12 +66,21 @@ struct Particulars {
     batch_id: Option<String>,
     settled_at: Option<Instant>,
     why: Option<String>,
+    fact_key: Option<String>,
+    detail: Option<String>,
+    amount_minor: Option<i64>,
+    message_currency: Option<String>,
+    resent_of: Option<String>,
+    asked_at: Option<Instant>,
 }
 
 /// The columns of [`Particulars`] of `messages m`.
 macro_rules! particulars {
     () => {
-        "m.id AS message_id, m.topic, m.channel AS message_channel, m.shipment_id, m.fact_at, m.state, m.batch_id, m.settled_at, m.why"
+        concat!(
+            "m.id AS message_id, m.topic, m.channel AS message_channel, m.shipment_id, m.fact_at, m.state, m.batch_id, m.settled_at, ",
+            "m.why, m.fact_key, m.detail, m.amount_minor, m.currency AS message_currency, m.resent_of, m.asked_at"
+        )
     };
 }
 
@@ -82,6 +96,7 @@ impl Particulars {
             batch_id: self.batch_id,
             settled_at: self.settled_at,
             why: self.why,
+            resent_of: self.resent_of.map(MessageId::parse).transpose()?,
         })
     }
 }
@@ -95,6 +110,10 @@ struct WithOrder {
 }
 
 pub(crate) async fn message(pools: &Pools, id: &MessageId) -> Result<Option<StoredMessage>> {
+    with_order(&mut *pools.read.acquire().await?, id).await
+}
+
+async fn with_order(connection: &mut Conn, id: &MessageId) -> Result<Option<StoredMessage>> {
     let row = sqlx::query_as::<Db, WithOrder>(concat!(
         "SELECT ",
         particulars!(),
@@ -103,9 +122,14 @@ pub(crate) async fn message(pools: &Pools, id: &MessageId) -> Result<Option<Stor
         " FROM messages m JOIN orders o ON o.id = m.order_id WHERE m.id = $1"
     ))
     .bind(id.as_str())
-    .fetch_optional(&pools.read)
+    .fetch_optional(connection)
     .await?;
     let Some(row) = row else { return Ok(None) };
+    let amount = match (row.message.amount_minor, row.message.message_currency.as_deref()) {
+        (Some(minor), Some(currency)) => Some(money("messages.amount_minor", minor, currency)?),
+        _ => None,
+    };
+    let (fact_key, detail, asked_at) = (row.message.fact_key.clone(), row.message.detail.clone(), row.message.asked_at);
     let (message, order) = (row.message.read()?, row.order.read()?);
     Ok(Some(StoredMessage {
         id: message.id,
@@ -114,6 +138,10 @@ pub(crate) async fn message(pools: &Pools, id: &MessageId) -> Result<Option<Stor
         channel: message.channel,
         shipment: message.shipment,
         fact_at: message.fact_at,
+        fact_key,
+        detail,
+        amount,
+        asked_at,
         state: message.state,
         order,
     }))
@@ -132,6 +160,117 @@ pub(crate) async fn settle(pools: &Pools, id: &MessageId, state: MessageState, w
     .await?;
     tx.commit().await?;
     Ok(())
+}
+
+pub(crate) async fn fail(pools: &Pools, id: &MessageId, why: &str, now: Instant) -> Result<()> {
+    let mut tx = pools.begin().await?;
+    // a message never changes its order, so the order to lock first may be read without a lock
+    let order = sqlx::query_scalar::<Db, String>("SELECT order_id FROM messages WHERE id = $1")
+        .bind(id.as_str())
+        .fetch_optional(&mut *tx)
+        .await?;
+    let Some(order_id) = order.map(OrderId::parse).transpose()? else { return Ok(()) };
+    let row = record::lock_if_any(&mut tx, Some(&order_id)).await?;
+    let failed = sqlx::query_as::<Db, (i64, String, String, Option<String>)>(
+        "UPDATE messages SET state = 'failed', why = $2, settled_at = $3, failures = failures + 1
+         WHERE id = $1 AND state IN ('pending', 'claimed') RETURNING failures, topic, channel, shipment_id",
+    )
+    .bind(id.as_str())
+    .bind(why)
+    .bind(cut(now))
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some((failures, topic, channel, shipment)) = failed else { return Ok(()) };
+    let item = NewItem {
+        id: derive(&["review", "message", id.as_str(), &failures.to_string()]).to_string(),
+        kind: MESSAGE_FAILED.to_owned(),
+        order_id: Some(order_id),
+        shipment_id: shipment.map(ShipmentId::parse).transpose()?,
+        subject: id.to_string(),
+        detail: format!("the {channel} message about `{topic}` cannot be sent: {why}"),
+        source: ItemSource::Message,
+    };
+    let opened = review_items::insert(&mut tx, &item, now).await?;
+    if let Some(mut row) = row.filter(|_| opened) {
+        record::touch(&mut tx, &mut row, now).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+pub(crate) async fn retry(pools: &Pools, id: &MessageId, now: Instant) -> Result<bool> {
+    let mut tx = pools.begin().await?;
+    let retried = sqlx::query::<Db>(
+        "UPDATE messages SET state = 'pending', batch_id = NULL, claimed_at = NULL, settled_at = NULL, why = NULL, asked_at = $2
+         WHERE id = $1 AND state = 'failed'",
+    )
+    .bind(id.as_str())
+    .bind(cut(now))
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(retried.rows_affected() > 0)
+}
+
+pub(crate) async fn resend(pools: &Pools, wish: &Resend, now: Instant) -> Result<Resent> {
+    let mut tx = pools.begin().await?;
+    let Some(mut row) = record::lock_if_any(&mut tx, Some(&wish.order_id)).await? else { return Ok(Resent::Unknown) };
+    let known = with_order(&mut tx, &wish.message).await?.filter(|m| m.order_id == wish.order_id);
+    let Some(known) = known else { return Ok(Resent::Unknown) };
+    let first = of_wish(&mut tx, wish).await?;
+    if let Some(first) = first {
+        return Ok(Resent::Done(first));
+    }
+    if matches!(known.state, MessageState::Pending | MessageState::Claimed) {
+        return Ok(Resent::OnItsWay);
+    }
+    if let Some(why) = known.subject().overtaken(&known.order.life) {
+        return Ok(Resent::Stale(why));
+    }
+    let before = sqlx::query_scalar::<Db, i64>("SELECT COUNT(*) FROM messages WHERE resent_of = $1")
+        .bind(wish.message.as_str())
+        .fetch_one(&mut *tx)
+        .await?;
+    let id = wish.message.again(u32::try_from(before + 1).map_err(|e| StoreError::corrupt("messages.resent_of", e))?);
+    sqlx::query::<Db>(
+        "INSERT INTO messages (id, order_id, event, topic, channel, shipment_id, fact_at, state, created_at, fact_key, detail,
+                               amount_minor, currency, resent_of, asked_at)
+         SELECT $2, order_id, $3, topic, channel, shipment_id, fact_at, 'pending', $4, fact_key, detail, amount_minor, currency, id, $4
+         FROM messages WHERE id = $1",
+    )
+    .bind(wish.message.as_str())
+    .bind(id.as_str())
+    .bind(event_of(wish))
+    .bind(cut(now))
+    .execute(&mut *tx)
+    .await?;
+    let mut fact = Fact::new(format!("resent/{id}"), FactKind::MessageResent, now).by(wish.actor.as_str());
+    fact = fact.because(format!("{} by {}: {}", known.topic.as_str(), known.channel.as_str(), wish.reason));
+    fact.shipment = known.shipment;
+    record::add_facts(&mut tx, &mut row, &[fact], now).await?;
+    record::touch(&mut tx, &mut row, now).await?;
+    let sent = of_wish(&mut tx, wish).await?.ok_or_else(|| StoreError::conflict(format!("message {id} vanished")))?;
+    tx.commit().await?;
+    Ok(Resent::Done(sent))
+}
+
+/// The event of a message that is sent once more: one per wish.
+fn event_of(wish: &Resend) -> String {
+    format!("again/{}/{}", wish.message, wish.request)
+}
+
+/// The message that a wish has led to.
+async fn of_wish(connection: &mut Conn, wish: &Resend) -> Result<Option<MessageRow>> {
+    let row = sqlx::query_as::<Db, Particulars>(concat!(
+        "SELECT ",
+        particulars!(),
+        " FROM messages m WHERE m.order_id = $1 AND m.event = $2"
+    ))
+    .bind(wish.order_id.as_str())
+    .bind(event_of(wish))
+    .fetch_optional(connection)
+    .await?;
+    row.map(Particulars::read).transpose()
 }
 
 pub(crate) async fn messages_of(pools: &Pools, order_id: &OrderId) -> Result<Vec<MessageRow>> {

@@ -2,27 +2,49 @@
 //! begins, and the macros `for_update!`, `skip_locked!` and `each!`.
 //!
 //! Locks are always taken in one order, so that nobody waits in a circle: the client's key, the order's row, its promise,
-//! reservations by (order, revision), stock by (SKU, location), shipments by id.
+//! reservations by (order, revision), articles by SKU, stock by (SKU, location), shipments by id, review items.
 
+pub(crate) mod acknowledgements;
+pub(crate) mod alerts;
+pub(crate) mod articles;
 pub(crate) mod audit;
+pub(crate) mod backorders;
 pub(crate) mod bookings;
 pub(crate) mod catalogue;
+pub(crate) mod change;
+pub(crate) mod changes;
+pub(crate) mod comparison;
 pub(crate) mod departures;
+pub(crate) mod effects;
+pub(crate) mod evidence;
+pub(crate) mod gauges;
+pub(crate) mod imports;
 pub(crate) mod intake;
 pub(crate) mod keys;
+pub(crate) mod locations;
 pub(crate) mod messages;
 pub(crate) mod movements;
 pub(crate) mod orders;
 pub(crate) mod outbox;
 pub(crate) mod payments;
+pub(crate) mod reconciliations;
 pub(crate) mod record;
+pub(crate) mod redrives;
+pub(crate) mod refunds;
 pub(crate) mod reservations;
+pub(crate) mod restocks;
+pub(crate) mod retention;
+pub(crate) mod returns;
+pub(crate) mod review_items;
 pub(crate) mod scans;
 pub(crate) mod schema;
 pub(crate) mod shelf;
 pub(crate) mod shipments;
 pub(crate) mod stock;
+pub(crate) mod stuck;
+pub(crate) mod switches;
 pub(crate) mod timeline;
+pub(crate) mod versions;
 
 use chrono::SubsecRound;
 use oms_domain::Instant;

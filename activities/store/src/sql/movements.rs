@@ -8,7 +8,7 @@ use oms_domain::ids::{Location, OrderId, ShipmentId, Sku};
 use super::keys::{self, Key};
 use super::shelf::{Held, Shelf, Shelves, lock_reservations};
 use super::stock::level_on;
-use super::{Conn, Db, Pools, cut, signed};
+use super::{Conn, Db, Pools, backorders, cut, signed};
 use crate::keys::KeyClaim;
 use crate::movements::{Count, Moved, Movement};
 use crate::{Result, StoreError};
@@ -48,7 +48,7 @@ async fn adjust_as(pools: &Pools, m: &Movement, kind: &'static str, now: Instant
 
 pub(crate) async fn count(pools: &Pools, c: &Count, now: Instant) -> Result<Moved> {
     let booking = Booking { sku: &c.sku, location: &c.location, kind: "count", reason: &c.reason, actor: &c.actor, parcel: None };
-    change(pools, &booking, Change::To(signed(c.on_hand)), None, now).await
+    change(pools, &booking, Change::To(signed(c.on_hand)), c.key.as_ref(), now).await
 }
 
 /// One transaction; a refusal rolls it back, so that it does not use up its key.
@@ -86,7 +86,8 @@ async fn change(pools: &Pools, b: &Booking<'_>, by: Change, key: Option<&KeyClai
     }
     book(&mut tx, b, after - before.on_hand, now).await?;
     shelves.change(b.sku, b.location, |shelf| shelf.on_hand = after)?;
-    shelves.save(&mut tx).await?;
+    backorders::fill(&mut tx, &mut shelves, now).await?;
+    shelves.save(&mut tx, now).await?;
     let level = level_on(&mut tx, b.sku, now).await?;
     tx.commit().await?;
     level.map(Moved::Done).ok_or_else(|| StoreError::conflict("the article vanished from the catalogue"))

@@ -5,9 +5,10 @@ use oms_domain::customer::{Address, Customer, Line};
 use oms_domain::ids::{OrderId, ShipmentId};
 use oms_domain::life::Life;
 use oms_domain::money::Currency;
-use oms_domain::payment::PaymentMethod;
-use oms_domain::pricing::{PricedLine, Totals};
+use oms_domain::payment::{Payment, PaymentMethod, PaymentStatus};
+use oms_domain::pricing::{Discount, PriceRules, PricedLine, Totals};
 use oms_domain::shipment::Shipment;
+use oms_domain::shortage::OnShortage;
 use sqlx::QueryBuilder;
 use sqlx::types::Json;
 
@@ -35,7 +36,8 @@ macro_rules! order_columns {
     () => {
         concat!(
             "o.id, o.client, o.fingerprint, o.reference, o.channel, o.customer, o.ship_to, o.currency, o.payment_method, o.lines, ",
-            "o.totals, o.life, o.rev, o.seq, o.test, o.placed_at, o.updated_at, o.intake_at, ",
+            "o.totals, o.discounts, o.price_rules, o.on_shortage, o.bill_to, o.life, o.needs_attention, o.shape, o.build, o.rev, o.seq, ",
+            "o.refunded_minor, o.test, o.placed_at, o.updated_at, o.intake_at, ",
             scans!("e.order_id = o.id")
         )
     };
@@ -55,9 +57,17 @@ pub(crate) struct OrderRow {
     payment_method: String,
     lines: Json<Vec<PricedLine>>,
     totals: Json<Totals>,
+    discounts: Option<Json<Vec<Discount>>>,
+    price_rules: Option<Json<PriceRules>>,
+    on_shortage: Option<Json<OnShortage>>,
+    bill_to: Option<Json<Address>>,
     life: Json<Life>,
+    needs_attention: bool,
+    shape: i64,
+    build: Option<String>,
     rev: i64,
     seq: i64,
+    refunded_minor: i64,
     test: bool,
     placed_at: Instant,
     updated_at: Instant,
@@ -70,6 +80,7 @@ impl OrderRow {
         let line = |text: Option<String>| text.map(Line::parse).transpose();
         let mut life = self.life.0;
         refine(&mut life.shipments, self.scans.as_deref())?;
+        refunded(&mut life.payment, self.refunded_minor);
         Ok(StoredOrder {
             id: OrderId::parse(self.id)?,
             client: self.client,
@@ -78,11 +89,18 @@ impl OrderRow {
             channel: line(self.channel)?,
             customer: self.customer.0,
             ship_to: self.ship_to.0,
+            bill_to: self.bill_to.map(|a| a.0),
             currency: Currency::parse(&self.currency).map_err(|e| StoreError::corrupt("orders.currency", e))?,
             payment_method: PaymentMethod(self.payment_method),
             lines: self.lines.0,
             totals: self.totals.0,
+            discounts: self.discounts.map(|d| d.0).unwrap_or_default(),
+            price_rules: self.price_rules.map(|r| r.0),
+            on_shortage: self.on_shortage.map(|s| s.0).unwrap_or_default(),
             life,
+            items_open: self.needs_attention,
+            shape: u32::try_from(self.shape).map_err(|e| StoreError::corrupt("orders.shape", e))?,
+            build: self.build,
             rev: unsigned("orders.rev", self.rev)?,
             seq: unsigned("orders.seq", self.seq)?,
             test: self.test,
@@ -90,6 +108,14 @@ impl OrderRow {
             updated_at: self.updated_at,
             intake_at: self.intake_at,
         })
+    }
+}
+
+/// Adds to a payment what refunds returned of it: the order's run does not know, it may have closed long before.
+pub(crate) fn refunded(payment: &mut Payment, minor: i64) {
+    payment.refunded.minor = minor;
+    if payment.status == PaymentStatus::Captured && minor > 0 && minor >= payment.captured.minor {
+        payment.status = PaymentStatus::Refunded;
     }
 }
 
@@ -170,7 +196,7 @@ pub(crate) fn listing(filter: &OrderFilter, after: Option<&Cursor>, limit: u32) 
 }
 
 /// Only the conditions that are asked for, so that each question runs on its own index.
-fn restrict(query: &mut QueryBuilder<Db>, filter: &OrderFilter) {
+pub(crate) fn restrict(query: &mut QueryBuilder<Db>, filter: &OrderFilter) {
     let texts = [
         (" AND o.status = ", filter.status.map(|s| s.as_str().to_owned()), ""),
         (" AND o.reason = ", filter.reason.map(|r| r.as_str().to_owned()), ""),

@@ -5,9 +5,9 @@ use oms_domain::ids::OrderId;
 use sqlx::QueryBuilder;
 use sqlx::types::Json;
 
-use super::{Db, Pools, cut, unsigned};
+use super::{Db, Pools, cut, signed, unsigned};
 use crate::Result;
-use crate::outbox::OutboxRow;
+use crate::outbox::{OutboxRow, Subject};
 
 #[derive(sqlx::FromRow)]
 struct EventRow {
@@ -27,19 +27,32 @@ pub(crate) async fn unpublished(pools: &Pools, limit: u32) -> Result<Vec<OutboxR
     .bind(i64::from(limit))
     .fetch_all(&pools.read)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(OutboxRow {
-                id: row.id,
-                order_id: OrderId::parse(row.order_id)?,
-                seq: unsigned("outbox.seq", row.seq)?,
-                event_id: row.event_id,
-                kind: row.kind,
-                body: row.body.0,
-                created_at: row.created_at,
-            })
-        })
-        .collect()
+    rows.into_iter().map(event).collect()
+}
+
+pub(crate) async fn events_of(pools: &Pools, order: &OrderId, after_seq: u64, limit: u32) -> Result<Vec<OutboxRow>> {
+    let rows = sqlx::query_as::<Db, EventRow>(
+        "SELECT id, order_id, seq, event_id, kind, body, created_at FROM outbox
+         WHERE order_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
+    )
+    .bind(order.as_str())
+    .bind(signed(after_seq))
+    .bind(i64::from(limit))
+    .fetch_all(&pools.read)
+    .await?;
+    rows.into_iter().map(event).collect()
+}
+
+fn event(row: EventRow) -> Result<OutboxRow> {
+    Ok(OutboxRow {
+        id: row.id,
+        subject: Subject::parse(&row.order_id)?,
+        seq: unsigned("outbox.seq", row.seq)?,
+        event_id: row.event_id,
+        kind: row.kind,
+        body: row.body.0,
+        created_at: row.created_at,
+    })
 }
 
 /// Ids per statement: SQLite takes 32,766 parameters, Postgres 65,535.

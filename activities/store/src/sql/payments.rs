@@ -82,6 +82,32 @@ pub(crate) async fn void(pools: &Pools, order_id: &OrderId, key: &str, payment_i
     upsert(pools, &operation, now).await
 }
 
+/// A refund's share of a payment, as the gateway answered it.
+pub(crate) struct Refund<'a> {
+    pub(crate) order_id: &'a OrderId,
+    pub(crate) key: &'a str,
+    pub(crate) payment_id: &'a str,
+    pub(crate) amount: Money,
+    pub(crate) outcome: &'static str,
+    pub(crate) code: Option<&'a str>,
+}
+
+/// Notes a refund inside a transaction.
+pub(crate) async fn refund(connection: &mut Conn, r: &Refund<'_>, now: Instant) -> Result<()> {
+    let operation = Operation {
+        order_id: r.order_id,
+        key: r.key,
+        kind: OperationKind::Refund,
+        payment_id: Some(r.payment_id),
+        shipment_id: None,
+        amount: Some(r.amount),
+        outcome: r.outcome,
+        expires_at: None,
+        code: r.code,
+    };
+    write(connection, &operation, now).await
+}
+
 /// Writes an operation. Only an outcome that is not final gives way to a later one.
 async fn upsert(pools: &Pools, o: &Operation<'_>, now: Instant) -> Result<()> {
     let mut tx = pools.begin().await?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use oms_domain::Instant;
+use oms_domain::customer::Customer;
 use oms_domain::event::Fact;
 use oms_domain::ids::{MessageId, OrderId, derive};
 use oms_domain::life::Life;
@@ -12,12 +13,24 @@ use serde_json::json;
 use sqlx::QueryBuilder;
 use sqlx::types::Json;
 
-use super::{Conn, Db, Pools, cut, reservations, scans, shipments, signed, unsigned, word};
+use super::{Conn, Db, Pools, changes, cut, reservations, review_items, scans, shipments, signed, unsigned, word};
 use crate::orders::{Append, Record, Recorded};
+use crate::review_items::ResolvedItem;
 use crate::{Result, StoreError};
 
+/// Whether a person must look: for a flag of the order's own, which `$own` says, or for an open item about it.
+macro_rules! needs_attention {
+    ($own:literal) => {
+        concat!(
+            "needs_attention = (",
+            $own,
+            " OR EXISTS (SELECT 1 FROM review_items i WHERE i.order_id = orders.id AND i.state = 'open'))"
+        )
+    };
+}
+
 /// An order's row under lock.
-struct Row {
+pub(crate) struct Row {
     id: OrderId,
     rev: u64,
     seq: u64,
@@ -25,6 +38,13 @@ struct Row {
     has_phone: bool,
     test: bool,
     life: Life,
+}
+
+impl Row {
+    /// Where the order stands.
+    pub(crate) fn life(&self) -> &Life {
+        &self.life
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -47,10 +67,21 @@ pub(crate) async fn record(pools: &Pools, record: &Record, now: Instant) -> Resu
     }
     let before = row.seq;
     add_facts(&mut tx, &mut row, &record.facts, now).await?;
-    let news = record.rev > row.rev && record.life.status.rank() >= row.status.rank();
+    let closed = close_items(&mut tx, &row.id, &record.resolved, now).await?;
+    // a run whose worker died before it could answer decides anew, and may have heard more by then: other content under a number that
+    // is taken goes on record under the next one, which its answer tells the run
+    let taken = record.rev == row.rev && record.life != row.life;
+    let rev = record.rev + u64::from(taken);
+    let news = rev > row.rev && record.life.status.rank() >= row.status.rank();
     if news {
-        write_life(&mut tx, &mut row, record.rev, &record.life, now).await?;
-    } else if row.seq > before {
+        if let Some(change) = &record.amend {
+            changes::amend(&mut tx, &row.id, change).await?;
+        }
+        if let Some(change) = &record.address {
+            changes::readdress(&mut tx, &row.id, change).await?;
+        }
+        write_life(&mut tx, &mut row, rev, &record.life, record.build.as_deref(), now).await?;
+    } else if row.seq > before || closed {
         write_seq(&mut tx, &row, now).await?;
     }
     for (scan, result) in &record.scans {
@@ -73,11 +104,12 @@ pub(crate) async fn append(
     let before = row.seq;
     add_facts(&mut tx, &mut row, facts, now).await?;
     let repeat = !facts.is_empty() && row.seq == before;
+    let items = change_items(&mut tx, &row.id, change, now).await?;
     let mut life = row.life.clone();
-    let changed = !repeat && apply(&mut life, change);
-    if changed || row.seq > before {
-        let rev = row.rev + 1;
-        write_life(&mut tx, &mut row, rev, &life, now).await?;
+    // an open run is the only writer of its order's state: what it is not told by an update it does not know
+    let changed = row.status.is_terminal() && !repeat && apply(&mut life, change, &row.id);
+    if changed || row.seq > before || items {
+        step(&mut tx, &mut row, &life, now).await?;
     }
     if let Some((scan, result)) = scan {
         scans::insert(&mut tx, order_id, scan, *result, now).await?;
@@ -86,12 +118,34 @@ pub(crate) async fn append(
     Ok(Recorded { rev: row.rev, seq: row.seq, status: row.status, lapsed: false })
 }
 
-/// Changes a closed order's state; answers whether anything is new.
-fn apply(life: &mut Life, change: &Append) -> bool {
+/// Opens and closes the items that a story names; answers whether anything is new.
+async fn change_items(connection: &mut Conn, order: &OrderId, change: &Append, now: Instant) -> Result<bool> {
+    let mut changed = false;
+    for item in &change.opened {
+        changed |= review_items::insert(connection, item, now).await?;
+    }
+    changed |= close_items(connection, order, &change.resolved, now).await?;
+    changed |= review_items::settle_all(connection, change.settled.iter().map(String::as_str), now).await?;
+    Ok(changed)
+}
+
+async fn close_items(connection: &mut Conn, order: &OrderId, resolved: &[ResolvedItem], now: Instant) -> Result<bool> {
+    let mut changed = false;
+    for decided in resolved {
+        changed |= review_items::close(connection, Some(order), decided, now).await?;
+    }
+    Ok(changed)
+}
+
+/// Changes a closed order's state; answers whether anything is new. A flag whose item has closed comes down.
+fn apply(life: &mut Life, change: &Append, order: &OrderId) -> bool {
     let mut changed = false;
     if let Some(flag) = &change.attention {
-        changed |= life.raise(&flag.code, flag.detail.clone(), flag.since);
+        changed |= life.raise(&flag.code, flag.shipment.as_ref(), flag.detail.clone(), flag.since);
     }
+    let closed: Vec<&str> =
+        change.settled.iter().map(String::as_str).chain(change.resolved.iter().map(|r| r.item.as_str())).collect();
+    changed |= lower(life, order, &closed);
     if let Some((id, status)) = &change.shipment_status
         && let Some(shipment) = life.shipments.iter_mut().find(|s| s.id == *id)
         && status.rank() > shipment.status.rank()
@@ -102,16 +156,63 @@ fn apply(life: &mut Life, change: &Append) -> bool {
     changed
 }
 
+/// Takes the flags of closed items off a life; answers whether any was up.
+fn lower(life: &mut Life, order: &OrderId, items: &[&str]) -> bool {
+    let before = life.attention.len();
+    life.attention.retain(|flag| !items.contains(&flag.item(order).as_str()));
+    life.attention.len() != before
+}
+
+/// Writes what an order shows after something beside its run has changed: a closed order's state under the next version; of an
+/// open one only what is no part of its state.
+async fn step(connection: &mut Conn, row: &mut Row, life: &Life, now: Instant) -> Result<()> {
+    if row.status.is_terminal() {
+        let rev = row.rev + 1;
+        write_life(connection, row, rev, life, None, now).await
+    } else {
+        write_seq(connection, row, now).await
+    }
+}
+
+/// Writes what an order shows after items about it were opened or closed.
+pub(crate) async fn touch(connection: &mut Conn, row: &mut Row, now: Instant) -> Result<()> {
+    let life = row.life.clone();
+    step(connection, row, &life, now).await
+}
+
+/// The same after a person closed items; `own`: they are the order's own, and their flags come down with them.
+pub(crate) async fn without_flags(connection: &mut Conn, row: &mut Row, items: &[&str], own: bool, now: Instant) -> Result<()> {
+    let mut life = row.life.clone();
+    if !own {
+        return step(connection, row, &life, now).await;
+    }
+    lower(&mut life, &row.id, items);
+    let rev = row.rev + 1;
+    write_life(connection, row, rev, &life, None, now).await
+}
+
+/// Locks the row of an order if there is one.
+pub(crate) async fn lock_if_any(connection: &mut Conn, id: Option<&OrderId>) -> Result<Option<Row>> {
+    match id {
+        Some(id) => find(connection, id).await,
+        None => Ok(None),
+    }
+}
+
 async fn lock(connection: &mut Conn, id: &OrderId) -> Result<Row> {
+    find(connection, id).await?.ok_or_else(|| StoreError::conflict(format!("there is no order {id}")))
+}
+
+async fn find(connection: &mut Conn, id: &OrderId) -> Result<Option<Row>> {
     let row = sqlx::query_as::<Db, LockedRow>(concat!(
         "SELECT o.rev, o.seq, o.status, o.has_phone, o.test, o.life FROM orders o WHERE o.id = $1",
         for_update!("o")
     ))
     .bind(id.as_str())
     .fetch_optional(connection)
-    .await?
-    .ok_or_else(|| StoreError::conflict(format!("there is no order {id}")))?;
-    Ok(Row {
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(Row {
         id: id.clone(),
         rev: unsigned("orders.rev", row.rev)?,
         seq: unsigned("orders.seq", row.seq)?,
@@ -119,11 +220,11 @@ async fn lock(connection: &mut Conn, id: &OrderId) -> Result<Row> {
         has_phone: row.has_phone,
         test: row.test,
         life: row.life.0,
-    })
+    }))
 }
 
 /// Adds the facts that are not on the timeline yet, under the next numbers, with their events and messages.
-async fn add_facts(connection: &mut Conn, row: &mut Row, facts: &[Fact], now: Instant) -> Result<()> {
+pub(crate) async fn add_facts(connection: &mut Conn, row: &mut Row, facts: &[Fact], now: Instant) -> Result<()> {
     if facts.is_empty() {
         return Ok(());
     }
@@ -149,6 +250,7 @@ async fn add_facts(connection: &mut Conn, row: &mut Row, facts: &[Fact], now: In
     insert_events(connection, &row.id, &new, now).await?;
     for (_, fact) in new {
         insert_messages(connection, row, fact, now).await?;
+        changes::hear_refusal(connection, &row.id, fact).await?;
     }
     Ok(())
 }
@@ -190,13 +292,20 @@ async fn insert_events(connection: &mut Conn, order: &OrderId, facts: &[(u64, &F
 async fn insert_messages(connection: &mut Conn, row: &Row, fact: &Fact, now: Instant) -> Result<()> {
     let Some(topic) = fact.tell else { return Ok(()) };
     let event = match &fact.shipment {
+        _ if topic.repeats() => format!("{}/{}", topic.as_str(), fact.key),
         Some(shipment) => format!("{}/{shipment}", topic.as_str()),
         None => topic.as_str().to_owned(),
     };
-    for channel in topic.channels(row.has_phone) {
+    let customer = sqlx::query_scalar::<Db, Json<Customer>>("SELECT customer FROM orders WHERE id = $1")
+        .bind(row.id.as_str())
+        .fetch_one(&mut *connection)
+        .await?;
+    for channel in topic.channels_for(row.has_phone, &customer.0.notify) {
         sqlx::query::<Db>(
-            "INSERT INTO messages (id, order_id, event, topic, channel, shipment_id, fact_at, state, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, 'pending', $8) ON CONFLICT (order_id, event, channel) DO NOTHING",
+            "INSERT INTO messages
+                 (id, order_id, event, topic, channel, shipment_id, fact_at, state, created_at, fact_key, detail, amount_minor, currency)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, 'pending', $8, $9, $10, $11, $12)
+             ON CONFLICT (order_id, event, channel) DO NOTHING",
         )
         .bind(MessageId::of(&row.id, &event, channel.as_str()).as_str())
         .bind(row.id.as_str())
@@ -206,28 +315,49 @@ async fn insert_messages(connection: &mut Conn, row: &Row, fact: &Fact, now: Ins
         .bind(fact.shipment.as_ref().map(|s| s.as_str()))
         .bind(cut(fact.at))
         .bind(cut(now))
+        .bind(&fact.key)
+        .bind(fact.reason.as_deref())
+        .bind(fact.amount.map(|a| a.minor))
+        .bind(fact.amount.map(|a| a.currency.to_string()))
         .execute(&mut *connection)
         .await?;
     }
     Ok(())
 }
 
+/// Writes the newest fact's number. Items alone do not make the order move: the watchdog must not take its own call for news.
 async fn write_seq(connection: &mut Conn, row: &Row, now: Instant) -> Result<()> {
-    sqlx::query::<Db>("UPDATE orders SET seq = $2, updated_at = $3 WHERE id = $1")
-        .bind(row.id.as_str())
-        .bind(signed(row.seq))
-        .bind(cut(now))
-        .execute(connection)
-        .await?;
+    sqlx::query::<Db>(concat!(
+        "UPDATE orders SET seq = $2, updated_at = CASE WHEN seq < $2 THEN $3 ELSE updated_at END, ",
+        needs_attention!("$4"),
+        " WHERE id = $1"
+    ))
+    .bind(row.id.as_str())
+    .bind(signed(row.seq))
+    .bind(cut(now))
+    .bind(!row.life.attention.is_empty())
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
-/// Writes where the order stands, and everything that is searched for.
-async fn write_life(connection: &mut Conn, row: &mut Row, rev: u64, life: &Life, now: Instant) -> Result<()> {
-    sqlx::query::<Db>(
-        "UPDATE orders SET rev = $2, seq = $3, life = $4, status = $5, reason = $6, needs_attention = $7, updated_at = $8
-         WHERE id = $1",
-    )
+/// Writes where the order stands, and everything that is searched for. `build`: who writes, if it is the order's run.
+async fn write_life(
+    connection: &mut Conn,
+    row: &mut Row,
+    rev: u64,
+    life: &Life,
+    build: Option<&str>,
+    now: Instant,
+) -> Result<()> {
+    // before the row, which says whether any item is open; the row's lock is held since before
+    review_items::mirror(connection, &row.id, &row.life, life, now).await?;
+    sqlx::query::<Db>(concat!(
+        "UPDATE orders SET rev = $2, seq = $3, life = $4, status = $5, reason = $6, updated_at = $8, due_at = $9, ",
+        "build = COALESCE($10, build), ",
+        needs_attention!("$7"),
+        " WHERE id = $1"
+    ))
     .bind(row.id.as_str())
     .bind(signed(rev))
     .bind(signed(row.seq))
@@ -236,6 +366,8 @@ async fn write_life(connection: &mut Conn, row: &mut Row, rev: u64, life: &Life,
     .bind(life.reason.map(|r| r.as_str()))
     .bind(!life.attention.is_empty())
     .bind(cut(now))
+    .bind(life.due_at.map(cut))
+    .bind(build)
     .execute(&mut *connection)
     .await?;
     if row.life.holds != life.holds {

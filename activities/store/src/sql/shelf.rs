@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use oms_domain::Instant;
 use oms_domain::ids::{Location, OrderId, Sku};
+use oms_domain::stock::Supply;
 use sqlx::QueryBuilder;
 
+use super::articles::{self, Article};
 use super::{Conn, Db, cut, list};
 use crate::{Result, StoreError};
 
@@ -24,8 +26,9 @@ impl Shelf {
     }
 }
 
-/// All locked shelves, by SKU and place.
+/// All locked shelves, by SKU and place, and their articles.
 pub(crate) struct Shelves {
+    articles: BTreeMap<Sku, Article>,
     pub(crate) now: BTreeMap<(Sku, Location), Shelf>,
     before: BTreeMap<(Sku, Location), Shelf>,
 }
@@ -114,8 +117,11 @@ pub(crate) async fn lock_reservations(
     Ok(held)
 }
 
-/// Reads the lines of locked reservations: after the lock, because a departure may just have changed them.
-async fn read_lines(connection: &mut Conn, held: &mut [Held]) -> Result<()> {
+/// Reads the lines of locked reservations: after the lock, because a departure may just have changed them. Lines of an order that
+/// waits for stock grow without its reservation's lock, under those of the articles: whoever counts units reads them once more
+/// when the shelves are locked.
+pub(crate) async fn read_lines(connection: &mut Conn, held: &mut [Held]) -> Result<()> {
+    held.iter_mut().for_each(|h| h.lines.clear());
     let orders: BTreeSet<&str> = held.iter().map(|h| h.order_id.as_str()).collect();
     let rows = sqlx::query_as::<Db, LineRow>(concat!(
         "SELECT order_id, revision, location, sku, quantity, committed FROM reservation_lines WHERE order_id IN ",
@@ -135,10 +141,12 @@ async fn read_lines(connection: &mut Conn, held: &mut [Held]) -> Result<()> {
 }
 
 impl Shelves {
-    /// Locks the shelves of `skus` and of every line of `returned`, in one order.
+    /// Locks the articles of `skus` and of every line of `returned`, in one order, and then their shelves. The article first:
+    /// otherwise a shelf, or an order in the queue, that somebody else has just added would not be seen.
     pub(crate) async fn lock(connection: &mut Conn, skus: &BTreeSet<Sku>, returned: &[&Held]) -> Result<Self> {
         let mut all: BTreeSet<&Sku> = skus.iter().collect();
         all.extend(returned.iter().flat_map(|h| &h.lines).map(|l| &l.sku));
+        let articles = articles::lock(connection, &all).await?;
         let rows = sqlx::query_as::<Db, (String, String, i64, i64)>(concat!(
             "SELECT s.sku, s.location, s.on_hand, s.reserved FROM stock s WHERE s.sku IN ",
             each!("$1"),
@@ -152,7 +160,13 @@ impl Shelves {
         for (sku, location, on_hand, reserved) in rows {
             now.insert((Sku::parse(sku)?, Location::parse(location)?), Shelf { on_hand, reserved });
         }
-        Ok(Self { before: now.clone(), now })
+        Ok(Self { articles, before: now.clone(), now })
+    }
+
+    /// What nobody holds.
+    pub(crate) fn supply(&self) -> Supply {
+        let free = |shelf: &Shelf| u32::try_from(shelf.free().max(0)).unwrap_or(u32::MAX);
+        self.now.iter().map(|((sku, place), shelf)| ((place.clone(), sku.clone()), free(shelf))).collect()
     }
 
     /// Changes one shelf. Errors: [`StoreError::Conflict`] if it does not exist.
@@ -188,18 +202,28 @@ impl Shelves {
         Ok(any)
     }
 
-    /// Writes the changed shelves back: the last statement of its transaction.
-    pub(crate) async fn save(self, connection: &mut Conn) -> Result<()> {
+    /// Writes the changed shelves back, and tells of articles that ran low or are back: the last statements of a transaction.
+    pub(crate) async fn save(mut self, connection: &mut Conn, now: Instant) -> Result<()> {
         let changed: Vec<_> = self.now.iter().filter(|(key, shelf)| self.before.get(key) != Some(shelf)).collect();
         if changed.is_empty() {
             return Ok(());
         }
         let mut update = QueryBuilder::<Db>::new("UPDATE stock SET on_hand = v.column3, reserved = v.column4 FROM (");
-        update.push_values(changed, |mut row, ((sku, location), shelf)| {
+        update.push_values(&changed, |mut row, ((sku, location), shelf)| {
             row.push_bind(sku.as_str()).push_bind(location.as_str()).push_bind(shelf.on_hand).push_bind(shelf.reserved);
         });
         update.push(") AS v WHERE stock.sku = v.column1 AND stock.location = v.column2");
-        update.build().execute(connection).await?;
+        update.build().execute(&mut *connection).await?;
+        let skus: BTreeSet<Sku> = changed.into_iter().map(|((sku, _), _)| sku.clone()).collect();
+        for sku in skus {
+            let free = |shelves: &BTreeMap<(Sku, Location), Shelf>| -> i64 {
+                shelves.iter().filter(|((s, _), _)| *s == sku).map(|(_, shelf)| shelf.free()).sum()
+            };
+            let (before, after) = (free(&self.before), free(&self.now));
+            if let Some(article) = self.articles.get_mut(&sku) {
+                articles::tell(connection, &sku, article, (before, after), now).await?;
+            }
+        }
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ struct LevelRow {
     on_hand: Option<i64>,
     reserved: Option<i64>,
     lapsed: i64,
+    waiting: i64,
 }
 
 /// The columns of a [`LevelRow`] for the products that `$which` selects; `$1` is the instant of the question.
@@ -25,7 +26,8 @@ macro_rules! levels {
                  FROM reservations r CROSS JOIN reservation_lines l
                  WHERE r.state = 'held' AND r.expires_at <= $1 AND l.order_id = r.order_id AND l.revision = r.revision
                      AND l.sku = s.sku AND l.location = s.location
-             ), 0) AS lapsed
+             ), 0) AS lapsed,
+             COALESCE((SELECT CAST(SUM(b.quantity) AS BIGINT) FROM backorders b WHERE b.sku = p.sku), 0) AS waiting
              FROM (SELECT sku FROM products WHERE ",
             $which,
             ") AS p LEFT JOIN stock s ON s.sku = p.sku ORDER BY p.sku, s.location"
@@ -56,19 +58,19 @@ pub(crate) async fn levels(pools: &Pools, after: Option<&Sku>, limit: u32, now: 
 
 /// Rows sorted by SKU and place as one level per SKU.
 fn grouped(rows: Vec<LevelRow>) -> Result<Vec<StockLevel>> {
-    let mut articles: Vec<(Sku, Vec<LocationLevel>)> = Vec::new();
+    let mut articles: Vec<StockLevel> = Vec::new();
     for row in rows {
         let sku = Sku::parse(row.sku)?;
-        if articles.last().is_none_or(|(last, _)| *last != sku) {
-            articles.push((sku, Vec::new()));
+        if articles.last().is_none_or(|last| last.sku != sku) {
+            articles.push(StockLevel::none(sku, unsigned("backorders.quantity", row.waiting)?));
         }
         let (Some(location), Some(on_hand), Some(reserved)) = (row.location, row.on_hand, row.reserved) else { continue };
         let on_hand = unsigned("stock.on_hand", on_hand)?;
         let reserved = unsigned("stock.reserved", reserved - row.lapsed)?;
-        if let Some((_, locations)) = articles.last_mut() {
+        if let Some(article) = articles.last_mut() {
             let available = on_hand.saturating_sub(reserved);
-            locations.push(LocationLevel { location: Location::parse(location)?, on_hand, reserved, available });
+            article.add(LocationLevel { location: Location::parse(location)?, on_hand, reserved, available });
         }
     }
-    Ok(articles.into_iter().map(|(sku, locations)| StockLevel::of(sku, locations)).collect())
+    Ok(articles)
 }

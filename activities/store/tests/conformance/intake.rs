@@ -1,12 +1,18 @@
 //! The intake of new orders, and the sweeper's verbs.
 
 use crate::world::*;
+use std::time::Duration;
+
+use oms_domain::customer::{Address, Customer, Line};
 use oms_domain::ids::OrderId;
+use oms_domain::message::{Channel, Locale};
 use oms_domain::money::{Currency, Money};
 use oms_domain::order::Status;
+use oms_domain::pricing::{Discount, DiscountCode, LineRef, PriceRules};
+use oms_domain::shortage::{OnShortage, ShortagePolicy};
 use oms_store::*;
 
-on_both!(prices_freeze, refusals, a_hundred_with_one_key, a_hundred_without, unstarted_and_forgotten);
+on_both!(prices_freeze, what_it_brings_along, refusals, a_hundred_with_one_key, a_hundred_without, unstarted_and_forgotten);
 
 async fn prices_freeze(world: World) {
     let placed = world.placed("k", 0).await;
@@ -16,6 +22,46 @@ async fn prices_freeze(world: World) {
     world.store.put_product(&product("a", 9), at(1)).await.unwrap();
     let Intake::Known(known) = world.store.intake(&new_order("k"), &RULES, at(2)).await.unwrap() else { panic!() };
     assert_eq!(known, StoredOrder { intake_at: kept(2), ..placed });
+}
+
+async fn what_it_brings_along(world: World) {
+    let store = &world.store;
+    store.put_product(&product("a", 1_000), at(0)).await.unwrap();
+    store.put_product(&product("b", 300), at(0)).await.unwrap();
+    let off = |minor: i64, line: Option<(&str, u32)>| Discount {
+        code: DiscountCode::parse("SPRING").unwrap(),
+        amount: eur(minor),
+        line: line.map(|(name, nth)| LineRef { sku: sku(name), nth }),
+    };
+    let lines = |names: &[&str]| names.iter().map(|n| NewLine { sku: sku(n), quantity: 1 }).collect::<Vec<_>>();
+    let new = NewOrder {
+        lines: lines(&["a", "b"]),
+        discounts: vec![off(100, Some(("b", 0))), off(12, None)],
+        on_shortage: OnShortage { policy: ShortagePolicy::Wait, max: Some(Duration::from_secs(86_400)) },
+        bill_to: Some(Address { city: Line::parse("Wien").unwrap(), ..new_order("k").ship_to }),
+        customer: Customer { locale: Some(Locale::Es), notify: vec![Channel::Mail], ..new_order("k").customer },
+        ..new_order("k")
+    };
+    let Intake::Placed(placed) = store.intake(&new, &RULES, at(0)).await.unwrap() else { panic!() };
+    let shares: Vec<_> = placed.lines.iter().map(|l| (l.discount.unwrap().minor, l.total.minor)).collect();
+    assert_eq!(shares, [(10, 990), (102, 198)], "1000 and 200 share 12");
+    assert_eq!((placed.totals.subtotal, placed.totals.discount), (eur(1_188), Some(eur(112))));
+    assert_eq!((&placed.discounts, placed.on_shortage, placed.price_rules), (&new.discounts, new.on_shortage, Some(RULES)));
+    assert_eq!((&placed.bill_to, &placed.customer), (&new.bill_to, &new.customer));
+    let read = store.order(&placed.id).await.unwrap().unwrap();
+    assert_eq!(read, placed, "as it was answered");
+    let known = store.intake(&new, &PriceRules::default(), at(0)).await.unwrap();
+    assert_eq!(known, Intake::Known(placed), "rules freeze as prices do");
+
+    let intake = async |discounts: Vec<Discount>| {
+        let new = NewOrder { lines: lines(&["a", "b"]), discounts, ..new_order("l") };
+        store.intake(&new, &RULES, at(1)).await.unwrap()
+    };
+    let too_large = |discount| Intake::DiscountTooLarge { discount };
+    assert_eq!(intake(vec![off(300, Some(("b", 0))), off(1, Some(("b", 0)))]).await, too_large(1));
+    assert_eq!(intake(vec![off(1_301, None)]).await, too_large(0));
+    let Intake::Placed(free) = intake(vec![off(1_300, None)]).await else { panic!() };
+    assert_eq!((free.totals.subtotal, free.totals.discount), (eur(0), Some(eur(1_300))));
 }
 
 async fn refusals(world: World) {

@@ -49,6 +49,7 @@ async fn bookings_and_the_audit(world: World) {
         carrier: "DHL".to_owned(),
         tracking_number: "T-1".to_owned(),
         reference: "r".to_owned(),
+        label: None,
         at: at(1),
     };
     store.record_authorization(&order.id, "k/auth", held(AuthorizationOutcome::Held), at(1)).await.unwrap();

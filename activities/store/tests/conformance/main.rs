@@ -26,11 +26,20 @@ macro_rules! on_both {
     };
 }
 
+mod backorders;
+mod changes;
+mod imports;
 mod intake;
 mod ledgers;
 mod messages;
+mod operations;
 mod orders;
+mod places;
+mod reconciliation;
 mod record;
+mod refunds;
 mod reservations;
+mod returns;
+mod review_items;
 mod schema;
 mod stock;

@@ -7,7 +7,7 @@ use oms_domain::order::{Reason, Status};
 use oms_domain::shipment::ShipmentStatus;
 use oms_store::*;
 
-on_both!(every_filter, pages_while_new_ones_arrive, shipments_by_status_and_place);
+on_both!(every_filter, pages_while_new_ones_arrive, shipments_by_status_and_place, counts, overdue, evidence, effects);
 
 async fn found(world: &World, filter: OrderFilter) -> Vec<String> {
     let found = world.store.orders(&filter, None, 100).await.unwrap();
@@ -21,7 +21,7 @@ async fn every_filter(world: World) {
     }
     let mut x = life(Status::Rejected);
     x.reason = Some(Reason::OutOfStock);
-    x.raise("stuck", "look at it", at(1));
+    x.raise("stuck", None, "look at it", at(1));
     store.record(&record("x", 1, x, vec![]), at(3)).await.unwrap();
     let mut y = life(Status::Confirmed);
     y.holds = ["fraud", "address"]
@@ -119,4 +119,165 @@ async fn shipments_by_status_and_place(world: World) {
     assert_eq!(store.shipments(filter, None, 9).await.unwrap(), []);
     assert_eq!(store.shipment(&shipment_id("x", 2)).await.unwrap().unwrap().order_id, order_id("x"));
     assert_eq!(store.shipment(&shipment_id("x", 3)).await.unwrap(), None);
+}
+
+async fn counts(world: World) {
+    let store = &world.store;
+    for (n, status) in Status::ALL.into_iter().enumerate() {
+        let key = format!("o-{n}");
+        world.placed(&key, 0).await;
+        let build = (status != Status::Confirmed).then(|| "0.2.0".to_owned());
+        store.record(&Record { build, ..record(&key, 1, life(status), vec![]) }, at(1)).await.unwrap();
+    }
+    world.placed("extra", 0).await;
+    let mut expected: Vec<_> = Status::ALL.into_iter().map(|s| (s, if s == Status::Placed { 2 } else { 1 })).collect();
+    expected.sort();
+    assert_eq!(store.count_orders_by_status().await.unwrap(), expected);
+    let going = Status::ALL.into_iter().filter(|s| !s.is_terminal()).count() as u64;
+    let open = store.count_open_orders_by_shape_and_build().await.unwrap();
+    let counted: std::collections::BTreeMap<_, _> = open.into_iter().map(|o| ((o.shape, o.build), o.count)).collect();
+    // the confirmed one and the extra one were written by nobody who said so
+    assert_eq!(counted, [((2, None), 2), ((2, Some("0.2.0".to_owned())), going - 1)].into());
+}
+
+async fn overdue(world: World) {
+    let store = &world.store;
+    let late = 49 * 3_600;
+    for key in ["never", "undated", "dated", "fine", "over"] {
+        world.placed(key, 0).await;
+    }
+    world.placed("young", late - 10).await;
+    let due = |status, due_at: Option<i64>| oms_domain::life::Life { due_at: due_at.map(at), ..life(status) };
+    for (key, life) in [
+        ("undated", due(Status::Placed, None)),
+        ("young", due(Status::Placed, None)),
+        ("dated", due(Status::Confirmed, Some(10))),
+        ("fine", due(Status::Confirmed, Some(late + 1))),
+        ("over", due(Status::Cancelled, Some(10))),
+    ] {
+        store.record(&record(key, 1, life, vec![]), at(2)).await.unwrap();
+    }
+    let found = store.overdue_orders(at(late), 9).await.unwrap();
+    let ids: Vec<_> = found.iter().map(|o| o.id.clone()).collect();
+    assert_eq!(ids, [order_id("dated"), order_id("undated")], "longest overdue first");
+    let first =
+        OverdueOrder { id: order_id("dated"), status: Status::Confirmed, due_at: Some(kept(10)), updated_at: kept(2), rev: 1 };
+    assert_eq!(found[0], first);
+    assert_eq!(store.overdue_orders(at(late), 1).await.unwrap(), [first]);
+    assert_eq!(store.overdue_orders(at(10), 9).await.unwrap(), [], "the end of the time is still in time");
+}
+
+async fn evidence(world: World) {
+    let store = &world.store;
+    store.put_product(&product("a", 1_000), at(0)).await.unwrap();
+    let place = async |key: &str, customer: &str, country: Option<&str>, now: i64| {
+        let mut new = new_order(key);
+        new.customer.id = CustomerId::parse(customer).unwrap();
+        new.bill_to = country.map(|country| oms_domain::customer::Address {
+            country: oms_domain::customer::Country::parse(country).unwrap(),
+            ..new.ship_to.clone()
+        });
+        assert!(matches!(store.intake(&new, &RULES, at(now)).await.unwrap(), Intake::Placed(_)));
+    };
+    place("old", "c-1", None, 0).await;
+    place("first", "c-1", Some("DE"), 100).await;
+    place("other", "c-2", Some("FR"), 110).await;
+    place("second", "c-1", None, 120).await;
+    let window = std::time::Duration::from_secs(100);
+    let judged = async |key: &str| store.evidence(&order_id(key), window).await.unwrap();
+    let first = judged("first").await;
+    assert_eq!((first.recent_orders, first.countries_differ), (1, false), "one exactly a window ago is out");
+    assert_eq!(first.total, store.order(&order_id("first")).await.unwrap().unwrap().totals.total);
+    assert_eq!(judged("second").await.recent_orders, 2);
+    let other = judged("other").await;
+    assert_eq!((other.recent_orders, other.countries_differ), (1, true));
+    let ever = store.evidence(&order_id("second"), std::time::Duration::MAX).await.unwrap();
+    assert_eq!(ever.recent_orders, 3);
+    assert!(matches!(store.evidence(&order_id("nobody"), window).await, Err(StoreError::Conflict { .. })));
+}
+
+async fn effects(world: World) {
+    use UndoState::{Done, None as Nothing, Pending};
+    let store = &world.store;
+    let (id, parcel_id) = (order_id("o"), shipment_id("o", 1));
+    world.stocked("a", "berlin", 5).await;
+    world.placed("o", 0).await;
+    world.reserve("o", &[("a", 2)], 1).await;
+    let held = AuthorizationRow {
+        payment_id: Some("pay_1".to_owned()),
+        outcome: AuthorizationOutcome::Held,
+        amount: eur(2_957),
+        expires_at: None,
+        code: None,
+    };
+    store.record_authorization(&id, &format!("{id}/authorize/1"), held.clone(), at(2)).await.unwrap();
+    let booking = BookingRow {
+        key: format!("{parcel_id}/book/1"),
+        order_id: id.clone(),
+        shipment_id: parcel_id.clone(),
+        carrier: "DHL".to_owned(),
+        tracking_number: "T-1".to_owned(),
+        reference: "ref".to_owned(),
+        label: None,
+        at: at(3),
+    };
+    store.record_booking(&booking).await.unwrap();
+    let mut going = life(Status::Confirmed);
+    going.shipments = vec![shipment("o", 1, ShipmentStatus::Booked)];
+    let confirmed = fact("confirmed", oms_domain::event::FactKind::OrderConfirmed);
+    let confirmed = confirmed.told_as(oms_domain::message::Topic::Confirmed);
+    store.record(&Record { confirm: true, ..record("o", 1, going.clone(), vec![confirmed]) }, at(4)).await.unwrap();
+    let seen = async || {
+        let effects = store.effects(&id).await.unwrap();
+        effects.into_iter().map(|e| (e.kind.as_str(), e.state, e.undo)).collect::<Vec<_>>()
+    };
+    let expected = |reserve: (&str, UndoState), money: (&str, UndoState), book: (&str, UndoState)| {
+        let mut all = vec![
+            ("reserve", reserve.0.to_owned(), reserve.1),
+            ("authorize", money.0.to_owned(), money.1),
+            ("book", book.0.to_owned(), book.1),
+            ("message", "pending".to_owned(), Nothing),
+        ];
+        all.sort_by_key(|e| e.0);
+        all
+    };
+    let sorted = async || {
+        let mut all = seen().await;
+        all.sort_by_key(|e| e.0);
+        all
+    };
+    assert_eq!(sorted().await, expected(("confirmed", Nothing), ("held", Nothing), ("booked", Nothing)));
+    let all = store.effects(&id).await.unwrap();
+    assert!(all.is_sorted_by_key(|e| e.at));
+    let money = all.iter().find(|e| e.kind == EffectKind::Authorize).unwrap();
+    assert_eq!((money.amount, money.reference.as_deref(), &money.undo_key), (Some(eur(2_957)), Some("pay_1"), &None));
+
+    going.status = Status::Cancelling;
+    store.record(&record("o", 2, going.clone(), vec![]), at(5)).await.unwrap();
+    assert_eq!(sorted().await, expected(("confirmed", Pending), ("held", Pending), ("booked", Pending)));
+    store.release(&id, at(6)).await.unwrap();
+    store.record_void(&id, &format!("{id}/void/1"), Some("pay_1"), at(7)).await.unwrap();
+    store.record_booking_cancelled(&booking.key, at(8)).await.unwrap();
+    going.status = Status::Cancelled;
+    store.record(&record("o", 3, going, vec![]), at(9)).await.unwrap();
+    let mut done = expected(("released", Done), ("voided", Done), ("cancelled", Done));
+    done.extend([("void", "voided".to_owned(), Nothing), ("cancel_booking", "cancelled".to_owned(), Nothing)]);
+    done.sort_by_key(|e| e.0);
+    assert_eq!(sorted().await, done);
+    let undo = store.effects(&id).await.unwrap().into_iter().find(|e| e.kind == EffectKind::Book).unwrap().undo_key;
+    assert_eq!(undo, Some(format!("{parcel_id}/cancel/1")));
+    assert_eq!(store.effects(&order_id("nobody")).await.unwrap(), []);
+
+    // goods and money of a parcel that left
+    world.placed("p", 0).await;
+    world.reserve("p", &[("a", 2)], 1).await;
+    store.record_authorization(&order_id("p"), "p/authorize/1", held, at(2)).await.unwrap();
+    store.commit_stock(&parcel("p", "berlin", &[("a", 2)]), at(3)).await.unwrap();
+    let (p, left) = (order_id("p"), shipment_id("p", 1));
+    let captured = CaptureOutcome::Captured;
+    store.record_capture(&p, "p-1/capture/1", "pay_1", &left, eur(2_957), captured, at(4)).await.unwrap();
+    let kinds: Vec<_> = store.effects(&p).await.unwrap().into_iter().map(|e| (e.kind, e.state, e.undo)).collect();
+    for kind in [(EffectKind::Commit, "committed"), (EffectKind::Capture, "captured")] {
+        assert!(kinds.contains(&(kind.0, kind.1.to_owned(), Nothing)), "{kinds:?}");
+    }
 }

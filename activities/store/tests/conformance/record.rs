@@ -2,9 +2,10 @@
 
 use crate::world::*;
 use oms_domain::event::FactKind::*;
-use oms_domain::life::{Attention, Life};
+use oms_domain::life::Life;
 use oms_domain::message::{Channel, Topic};
 use oms_domain::order::Status;
+use oms_domain::review::Attention;
 use oms_domain::shipment::{ScanResult, ScanType, ShipmentStatus};
 use oms_store::*;
 
@@ -16,6 +17,9 @@ on_both!(
     confirm_races_expiry,
     scans_from_both_doors,
     append_after_the_end,
+    append_beside_an_open_run,
+    messages_that_repeat,
+    due_and_build,
 );
 
 async fn facts_once_in_order(world: World) {
@@ -57,7 +61,7 @@ async fn older_records_change_nothing(world: World) {
     let store = &world.store;
     world.placed("o", 0).await;
     store.record(&record("o", 5, life(Status::Cancelling), vec![]), at(1)).await.unwrap();
-    for (rev, status) in [(4, Status::Cancelled), (5, Status::Cancelled), (6, Status::Confirmed)] {
+    for (rev, status) in [(4, Status::Cancelled), (5, Status::Cancelling), (6, Status::Confirmed)] {
         let recorded = store.record(&record("o", rev, life(status), vec![]), at(2)).await.unwrap();
         assert_eq!((recorded.rev, recorded.status), (5, Status::Cancelling), "{rev} {status}");
     }
@@ -65,6 +69,11 @@ async fn older_records_change_nothing(world: World) {
     assert_eq!((late.rev, late.seq), (5, 1), "a late fact is still a fact");
     let order = store.order(&order_id("o")).await.unwrap().unwrap();
     assert_eq!((order.life.status, order.rev, order.seq), (Status::Cancelling, 5, 1));
+    // a run whose worker died before it could answer decides anew: what it knows by then is not lost to the number it had used
+    let again = store.record(&record("o", 5, life(Status::Cancelled), vec![]), at(4)).await.unwrap();
+    assert_eq!((again.rev, again.status), (6, Status::Cancelled));
+    let late = store.record(&record("o", 5, life(Status::Cancelling), vec![]), at(5)).await.unwrap();
+    assert_eq!((late.rev, late.status), (6, Status::Cancelled));
 }
 
 async fn concurrent_records(world: World) {
@@ -196,10 +205,12 @@ async fn append_after_the_end(world: World) {
     let over = Life { status: Status::Cancelled, ..confirmed("o") };
     store.record(&record("o", 7, over, vec![fact("cancelled", OrderCancelled)]), at(1)).await.unwrap();
     let shipped = scan("o", "e-1", ScanType::Shipped);
-    let attention = Attention { code: "left_anyway".to_owned(), detail: "call the carrier".to_owned(), since: at(2) };
+    let code = "left_anyway".to_owned();
+    let attention = Attention { code, shipment: None, detail: "call the carrier".to_owned(), since: at(2) };
     let change = || Append {
         attention: Some(attention.clone()),
         shipment_status: Some((shipped.shipment.clone(), ShipmentStatus::Shipped)),
+        ..Append::default()
     };
     let facts = [fact("aftermath/e-1", StockDeparted).about(&shipped.shipment)];
     let id = order_id("o");
@@ -225,4 +236,90 @@ async fn append_after_the_end(world: World) {
     .await;
     assert_eq!(tally(appended).into_keys().collect::<Vec<_>>(), (3..=12).collect::<Vec<_>>());
     assert!(store.append(&order_id("nobody"), &[], Append::default(), None, at(3)).await.is_err());
+}
+
+/// A story beside an open run adds facts, reports and items, and leaves the order's state to its run.
+async fn append_beside_an_open_run(world: World) {
+    let store = &world.store;
+    let id = order_id("o");
+    world.placed("o", 0).await;
+    store.record(&record("o", 3, confirmed("o"), vec![fact("confirmed", OrderConfirmed)]), at(1)).await.unwrap();
+    let before = store.order(&id).await.unwrap().unwrap();
+    let attention = Attention { code: "odd".to_owned(), shipment: None, detail: "look".to_owned(), since: at(2) };
+    let refused = NewItem {
+        id: "item-1".to_owned(),
+        kind: "refund_refused".to_owned(),
+        order_id: Some(id.clone()),
+        shipment_id: None,
+        subject: "refund-1".to_owned(),
+        detail: "the gateway refused".to_owned(),
+        source: ItemSource::Refund,
+    };
+    let change = || Append {
+        attention: Some(attention.clone()),
+        shipment_status: Some((shipment_id("o", 1), ShipmentStatus::Shipped)),
+        opened: vec![refused.clone()],
+        ..Append::default()
+    };
+    let facts = [fact("refund/1", RefundRequested)];
+    let heard = (scan("o", "e-1", ScanType::Shipped), ScanResult::Stale);
+    let run = || store.append(&id, &facts, change(), Some(heard.clone()), at(2));
+    let appended = run().await.unwrap();
+    assert_eq!(appended, Recorded { rev: 3, seq: 2, status: Status::Confirmed, lapsed: false });
+    assert_eq!(run().await.unwrap(), appended);
+    let after = store.order(&id).await.unwrap().unwrap();
+    assert_eq!((after.rev, &after.life, after.seq), (3, &before.life, 2), "the run's state is the run's");
+    assert!(after.items_open && !before.items_open);
+    assert!(store.heard(&shipment_id("o", 1), "e-1").await.unwrap().is_some());
+    // the run goes on without having noticed, and its next record keeps what the story has added
+    let mut on = confirmed("o");
+    on.status = Status::Shipped;
+    let next = store.record(&record("o", 4, on, vec![fact("shipped", ShipmentShipped)]), at(3)).await.unwrap();
+    assert_eq!(next, Recorded { rev: 4, seq: 3, status: Status::Shipped, lapsed: false });
+    assert!(store.order(&id).await.unwrap().unwrap().items_open);
+    let kinds: Vec<_> = store.timeline(&id).await.unwrap().into_iter().filter_map(|e| e.seq.map(|_| e.kind)).collect();
+    assert_eq!(kinds, ["order.confirmed", "refund.requested", "shipment.shipped"]);
+    let settle = Append { settled: vec!["item-1".to_owned()], ..Append::default() };
+    store.append(&id, &[fact("refund/1/done", RefundCompleted)], settle, None, at(4)).await.unwrap();
+    assert!(!store.order(&id).await.unwrap().unwrap().items_open);
+    assert_eq!(store.review_item("item-1").await.unwrap().unwrap().state, ItemState::Settled);
+}
+
+/// Topics that repeat make one message per fact, all others one per order and shipment.
+async fn messages_that_repeat(world: World) {
+    let store = &world.store;
+    world.placed("o", 0).await;
+    let told = |key: &str, topic| fact(key, OrderEdited).told_as(topic);
+    let facts = vec![
+        told("edit/1", Topic::Edited),
+        told("edit/2", Topic::Edited),
+        told("refund/1", Topic::Refunded).about(&shipment_id("o", 1)),
+        told("confirmed/1", Topic::Confirmed),
+        told("confirmed/2", Topic::Confirmed),
+    ];
+    for rev in [1, 2] {
+        store.record(&record("o", rev, life(Status::Confirmed), facts.clone()), at(1)).await.unwrap();
+    }
+    let told = tally(store.messages_of(&order_id("o")).await.unwrap().into_iter().map(|m| m.topic));
+    assert_eq!(told, [(Topic::Confirmed, 1), (Topic::Edited, 2), (Topic::Refunded, 1)].into());
+}
+
+async fn due_and_build(world: World) {
+    let store = &world.store;
+    let id = order_id("o");
+    let placed = world.placed("o", 0).await;
+    assert_eq!((placed.shape, placed.build.as_deref(), placed.items_open), (2, None, false));
+    assert_eq!(store.order(&id).await.unwrap().unwrap(), placed);
+    let mut going = life(Status::Confirmed);
+    going.due_at = Some(at(100));
+    let by = |build: Option<&str>, rev, life: &Life| Record {
+        build: build.map(str::to_owned),
+        ..record("o", rev, life.clone(), vec![])
+    };
+    store.record(&by(Some("0.2.0"), 1, &going), at(1)).await.unwrap();
+    store.record(&by(Some("0.1.0"), 1, &going), at(2)).await.unwrap();
+    let order = store.order(&id).await.unwrap().unwrap();
+    assert_eq!((order.build.as_deref(), order.life.due_at), (Some("0.2.0"), Some(at(100))), "a late record is no news");
+    store.append(&id, &[fact("beside", RefundRequested)], Append::default(), None, at(3)).await.unwrap();
+    assert_eq!(store.order(&id).await.unwrap().unwrap().build.as_deref(), Some("0.2.0"));
 }

@@ -22,7 +22,7 @@ on_both!(
 async fn held_released_and_repeated(world: World) {
     world.stocked("a", "berlin", 3).await;
     let first = world.reserve("o", &[("a", 2)], 0).await;
-    assert!(matches!(&first, Reserved::Held { allocations } if allocations[0].lines == quantities(&[("a", 2)])));
+    assert!(matches!(&first, Reserved::Held { allocations, .. } if allocations[0].lines == quantities(&[("a", 2)])));
     assert_eq!(world.reserve("o", &[("a", 2)], 1).await, first);
     assert_eq!(world.available("a", 1).await, 1);
     assert_eq!(world.reserve("p", &[("a", 2)], 1).await, Reserved::OutOfStock { short: vec![sku("a")] });
@@ -37,7 +37,7 @@ async fn held_released_and_repeated(world: World) {
 async fn same_sku_on_two_lines(world: World) {
     world.stocked("a", "berlin", 3).await;
     assert_eq!(world.reserve("o", &[("a", 2), ("a", 2)], 0).await, Reserved::OutOfStock { short: vec![sku("a")] });
-    let Reserved::Held { allocations } = world.reserve("p", &[("a", 1), ("a", 2)], 0).await else { panic!() };
+    let Reserved::Held { allocations, .. } = world.reserve("p", &[("a", 1), ("a", 2)], 0).await else { panic!() };
     assert_eq!(allocations[0].lines, quantities(&[("a", 3)]));
 }
 
@@ -45,11 +45,11 @@ async fn fewest_places(world: World) {
     world.stocked("a", "aachen", 1).await;
     world.stocked("a", "berlin", 1).await;
     world.stocked("b", "berlin", 1).await;
-    let Reserved::Held { allocations } = world.reserve("o", &[("b", 1), ("a", 1)], 0).await else { panic!() };
+    let Reserved::Held { allocations, waiting } = world.reserve("o", &[("b", 1), ("a", 1)], 0).await else { panic!() };
     assert_eq!(allocations.len(), 1);
     assert_eq!(allocations[0].location, place("berlin"));
     let repeat = world.reserve("o", &[("b", 1), ("a", 1)], 0).await;
-    assert_eq!(repeat, Reserved::Held { allocations });
+    assert_eq!(repeat, Reserved::Held { allocations, waiting });
 }
 
 async fn sixty_four_racers_for_three(world: World) {

@@ -2,6 +2,7 @@
 
 use crate::world::*;
 use oms_domain::money::{Currency, Money};
+use oms_domain::shortage::ShortagePolicy;
 use oms_store::*;
 
 on_both!(
@@ -70,6 +71,7 @@ async fn counts_book_the_difference(world: World) {
         on_hand,
         reason: "stocktake".to_owned(),
         actor: "clerk".to_owned(),
+        key: None,
     };
     assert!(matches!(store.count(&count("berlin", 9), at(1)).await.unwrap(), Moved::Done(l) if l.on_hand == 9));
     assert!(matches!(store.count(&count("berlin", 9), at(1)).await.unwrap(), Moved::Done(l) if l.on_hand == 9));
@@ -109,15 +111,6 @@ async fn paging(world: World) {
     assert!(page[0].locations.is_empty());
 }
 
-/// A reproducible sequence of random numbers.
-struct Dice(u64);
-impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % limit
-    }
-}
-
 /// Random verbs by random orders at random moments: after each, the books balance.
 async fn movements_sum_to_on_hand(world: World) {
     let seed = std::env::var("OMS_TEST_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(20_261_122);
@@ -134,7 +127,7 @@ async fn movements_sum_to_on_hand(world: World) {
         let location = places[dice.below(2) as usize];
         let units = dice.below(5) as u32 + 1;
         let store = &world.store;
-        match dice.below(7) {
+        match dice.below(10) {
             0 => drop(store.receive(&movement(name, location, i64::from(units)), at(now)).await.unwrap()),
             1 => drop(store.adjust(&movement(name, location, 3 - i64::from(units)), at(now)).await.unwrap()),
             2 | 3 => {
@@ -144,7 +137,13 @@ async fn movements_sum_to_on_hand(world: World) {
             }
             4 => drop(store.release(&order_id(&order), at(now)).await.unwrap()),
             5 => store.commit_stock(&parcel(&order, location, &[(name, units)]), at(now)).await.unwrap(),
-            _ => drop(store.depart(&parcel(&order, location, &[(name, units)]), at(now)).await.unwrap()),
+            6 => drop(store.depart(&parcel(&order, location, &[(name, units)]), at(now)).await.unwrap()),
+            7 | 8 => drop(store.reserve(&patient(&order, now, &[(name, units), ("b", 1)]), at(now)).await.unwrap()),
+            _ => {
+                let policy = [ShortagePolicy::Reject, ShortagePolicy::Wait][dice.below(2) as usize];
+                let change = another(&order, dice.below(9) as u32, policy, &[(name, units), ("c", 1)]);
+                store.change_reservation(&change, at(now)).await.unwrap();
+            }
         }
         world.balanced(now).await;
     }

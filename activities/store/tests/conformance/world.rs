@@ -13,7 +13,8 @@ use oms_domain::order::Status;
 use oms_domain::payment::PaymentMethod;
 use oms_domain::pricing::PriceRules;
 use oms_domain::shipment::{Scan, ScanType, Shipment, ShipmentStatus};
-use oms_domain::stock::Quantity;
+use oms_domain::shortage::ShortagePolicy;
+use oms_domain::stock::{Quantity, Strategy};
 use oms_store::*;
 use sqlx::{ConnectOptions, Connection, Executor};
 
@@ -105,12 +106,23 @@ impl World {
         }
     }
 
-    /// The books of the stock balance.
+    async fn shelves_reserved(&self, sku: &Sku, now: i64) -> u64 {
+        let shelves = self.store.audit_stock(at(now)).await.unwrap();
+        shelves.iter().filter(|s| s.sku == *sku).map(|s| s.reserved as u64).sum()
+    }
+
+    /// The books of the stock balance, and nothing lies idle that somebody waits for.
     pub(crate) async fn balanced(&self, now: i64) {
         for shelf in self.store.audit_stock(at(now)).await.unwrap() {
             assert_eq!(shelf.on_hand, shelf.movements_sum, "{shelf:?}");
             assert_eq!(shelf.reserved, shelf.open_reserved_sum, "{shelf:?}");
             assert!(shelf.live_reserved_sum <= shelf.on_hand, "{shelf:?}");
+            assert!(shelf.reserved <= shelf.on_hand, "{shelf:?}");
+        }
+        for level in self.store.stocks(None, 100, at(now)).await.unwrap() {
+            // what nobody has taken back yet is available, and goes to nobody until somebody does
+            let idle = level.on_hand - self.shelves_reserved(&level.sku, now).await;
+            assert!(level.waiting == 0 || idle == 0, "units are free while orders wait for them: {level:?}");
         }
     }
 }
@@ -157,7 +169,7 @@ pub(crate) fn shipment_id(key: &str, number: u32) -> ShipmentId {
     ShipmentId::of(&order_id(key), number)
 }
 pub(crate) fn product(name: &str, minor: i64) -> Product {
-    Product { sku: sku(name), name: line(name), price: eur(minor), weight_g: Some(250) }
+    Product { sku: sku(name), name: line(name), price: eur(minor), weight_g: Some(250), low_stock_at: None }
 }
 pub(crate) fn movement(name: &str, location: &str, quantity: i64) -> Movement {
     let (reason, actor) = ("delivery 7".to_owned(), "clerk".to_owned());
@@ -170,7 +182,24 @@ pub(crate) fn quantities(lines: &[(&str, u32)]) -> Vec<Quantity> {
     lines.iter().map(|(name, quantity)| Quantity { sku: sku(name), quantity: *quantity }).collect()
 }
 pub(crate) fn wish(order: &str, revision: u32, lines: &[(&str, u32)]) -> Reserve {
-    Reserve { order_id: order_id(order), revision, lines: quantities(lines), expires_at: at(600) }
+    Reserve {
+        order_id: order_id(order),
+        revision,
+        lines: quantities(lines),
+        expires_at: at(600),
+        policy: ShortagePolicy::Reject,
+        placed_at: at(0),
+        strategy: Strategy::FewestShipments,
+    }
+}
+/// A wish of an order that waits for what lacks, placed in that second.
+pub(crate) fn patient(order: &str, placed: i64, lines: &[(&str, u32)]) -> Reserve {
+    Reserve { policy: ShortagePolicy::Wait, placed_at: at(placed), ..wish(order, 1, lines) }
+}
+/// Another wish of such an order.
+pub(crate) fn another(order: &str, change: u32, policy: ShortagePolicy, lines: &[(&str, u32)]) -> ChangeStock {
+    let (placed_at, strategy) = (at(0), Strategy::FewestShipments);
+    ChangeStock { order_id: order_id(order), change, lines: quantities(lines), policy, placed_at, strategy }
 }
 pub(crate) fn parcel(order: &str, location: &str, lines: &[(&str, u32)]) -> CommitStock {
     let (order_id, shipment_id) = (order_id(order), shipment_id(order, 1));
@@ -186,6 +215,8 @@ pub(crate) fn new_order(key: &str) -> NewOrder {
             name: line("Ada Lovelace"),
             email: Email::parse("Ada@example.com").unwrap(),
             phone: Some(Phone::parse("+4930123456").unwrap()),
+            locale: None,
+            notify: Vec::new(),
         },
         ship_to: Address {
             name: line("Ada Lovelace"),
@@ -196,8 +227,12 @@ pub(crate) fn new_order(key: &str) -> NewOrder {
             postal_code: line("10115"),
             country: Country::parse("DE").unwrap(),
         },
+        bill_to: None,
         currency: Currency::parse("EUR").unwrap(),
         lines: vec![NewLine { sku: sku("a"), quantity: 2 }],
+        discounts: Vec::new(),
+        on_shortage: Default::default(),
+        shape: 2,
         payment_method: PaymentMethod("pm_card_visa".to_owned()),
         reference: Some(line("ref-1")),
         channel: Some(line("web")),
@@ -211,7 +246,18 @@ pub(crate) fn life(status: Status) -> Life {
     Life { status, ..Life::placed(Currency::parse("EUR").unwrap()) }
 }
 pub(crate) fn record(key: &str, rev: u64, life: Life, facts: Vec<Fact>) -> Record {
-    Record { order_id: order_id(key), rev, life, facts, scans: Vec::new(), confirm: false }
+    Record {
+        order_id: order_id(key),
+        rev,
+        life,
+        facts,
+        scans: Vec::new(),
+        confirm: false,
+        amend: None,
+        address: None,
+        resolved: Vec::new(),
+        build: None,
+    }
 }
 pub(crate) fn shipment(key: &str, number: u32, status: ShipmentStatus) -> Shipment {
     Shipment {
@@ -233,6 +279,14 @@ pub(crate) fn scan(key: &str, event_id: &str, kind: ScanType) -> Scan {
         occurred_at: at(1),
         carrier: None,
         tracking_number: None,
+    }
+}
+/// A reproducible sequence of random numbers.
+pub(crate) struct Dice(pub(crate) u64);
+impl Dice {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
     }
 }
 /// How often each answer was given.

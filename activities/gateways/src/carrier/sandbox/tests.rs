@@ -42,7 +42,12 @@ async fn a_booking_happens_once_and_ends_once() {
     assert_eq!(carrier.lookup("a/book").await.unwrap(), None);
     let first = carrier.book(booking("a")).await.unwrap();
     assert_eq!(carrier.book(booking("a")).await.unwrap(), first);
-    assert_eq!(carrier.lookup("a/book").await.unwrap(), Some(CarrierOperation::Book(first.clone())));
+    let Booking::Booked { carrier: name, tracking_number, reference, label: Some(label) } = first.clone() else {
+        panic!("{first:?}");
+    };
+    assert!(label.text.contains(&tracking_number));
+    let known = Booking::Booked { carrier: name, tracking_number, reference, label: None };
+    assert_eq!(carrier.lookup("a/book").await.unwrap(), Some(CarrierOperation::Book(known)), "the list keeps no address");
     let other = carrier.book(booking("b")).await.unwrap();
     assert_ne!(first, other, "another key is another parcel");
     for _ in 0..2 {
@@ -89,4 +94,22 @@ async fn faults_of_the_carrier() {
     faults.set(Party::Carrier, &Fault { operation: Some("cancel".into()), ..Fault::lasting(FaultMode::Down) }).await.unwrap();
     assert!(matches!(carrier.book(booking("b")).await.unwrap(), Booking::Booked { .. }));
     assert!(matches!(carrier.cancel(cancel_of("b")).await, Err(GatewayError::Unavailable { .. })));
+}
+
+#[tokio::test]
+async fn the_carriers_books_are_read_by_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let carrier = Sandbox::open(dir.path()).await.unwrap().carrier;
+    let early = BookRequest { now: now() - chrono::TimeDelta::days(2), ..booking("early") };
+    carrier.book(early).await.unwrap();
+    for key in ["a", "b", "c"] {
+        carrier.book(booking(key)).await.unwrap();
+    }
+    carrier.cancel(cancel_of("b")).await.unwrap();
+    let reader: &dyn Carrier = &carrier;
+    let first = reader.bookings(now(), None, 2).await.unwrap();
+    let second = reader.bookings(now(), first.next.as_deref(), 2).await.unwrap();
+    let seen: Vec<_> = first.entries.iter().chain(&second.entries).map(|b| (b.key.as_str(), b.stands)).collect();
+    assert_eq!(seen, [("a/book", true), ("b/book", false), ("c/book", true)]);
+    assert_eq!((first.entries[0].shipment.clone(), second.next), (shipment("a"), None));
 }

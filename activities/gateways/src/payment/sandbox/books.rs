@@ -4,6 +4,7 @@ use oms_domain::Instant;
 use oms_domain::ids::OrderId;
 use oms_domain::money::{Currency, Money};
 use oms_domain::payment::PaymentStatus;
+use oms_domain::reconciliation::{GatewayPayment, Listed};
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use std::collections::HashMap;
@@ -145,6 +146,42 @@ impl SandboxPayments {
                 refunded: payment.refunded,
             })
             .collect())
+    }
+}
+
+/// A page of the ledger in the order in which it was written; `seq` is the cursor.
+const PAGE: &str = "SELECT * FROM payments WHERE seq > $1 AND created_at >= $2 ORDER BY seq LIMIT $3";
+
+impl SandboxPayments {
+    /// Payments that began at or after `since`, behind a cursor.
+    pub(super) async fn page(
+        &self,
+        since: Instant,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Listed<GatewayPayment>, LedgerError> {
+        let after: i64 = after.map_or(Ok(0), str::parse).map_err(|_| LedgerError::Unreadable("cursor"))?;
+        let rows = sqlx::query(PAGE).bind(after).bind(since).bind(i64::from(limit)).fetch_all(self.ledger.reader()).await?;
+        let full = rows.len() >= limit as usize;
+        let last = rows.last().filter(|_| full).map(|row| row.try_get::<i64, _>("seq")).transpose()?;
+        let entries = rows.iter().map(|row| rows::read_payment(row).map(listed)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Listed { entries, next: last.map(|seq| seq.to_string()) })
+    }
+}
+
+fn listed(row: rows::PaymentRow) -> GatewayPayment {
+    let open = matches!(row.status, PaymentStatus::Authorized | PaymentStatus::PartiallyCaptured);
+    let rest = if open { row.authorized.minor - row.captured.minor - row.released.minor } else { 0 };
+    GatewayPayment {
+        payment_id: row.payment_id,
+        key: row.authorize_key,
+        order: Some(row.order_id),
+        status: row.status,
+        authorized: row.authorized,
+        captured: row.captured,
+        refunded: row.refunded,
+        held: Money::new(rest, row.authorized.currency),
+        at: row.created_at,
     }
 }
 

@@ -209,7 +209,8 @@ fn status(payment: &PaymentRow) -> PaymentStatus {
         payment.status
     } else if payment.refunded == payment.captured {
         PaymentStatus::Refunded
-    } else if payment.captured == payment.authorized {
+    } else if still_held(payment) == 0 {
+        // all of it was taken, or the rest was released
         PaymentStatus::Captured
     } else {
         PaymentStatus::PartiallyCaptured

@@ -81,7 +81,7 @@ async fn every_operation_happens_once_per_key() {
     let payment = row(&payments, "a").await;
     assert_eq!(listed(&payment), ["authorize 1000 ok", "capture 400 ok", "refund 100 ok", "void 600 ok"]);
     assert_eq!((payment.authorized, payment.captured, payment.refunded), (eur(1_000), eur(400), eur(100)));
-    assert_eq!(payment.status, PaymentStatus::PartiallyCaptured);
+    assert_eq!(payment.status, PaymentStatus::Captured);
     assert_eq!(payments.lookup("c1").await.unwrap(), Some(Operation::Capture(Capture::Taken { amount: eur(400) })));
     assert_eq!(payments.lookup("never").await.unwrap(), None);
     assert!(payments.capture(capture("r1", &id, 1)).await.is_err(), "a key names one operation");
@@ -167,7 +167,7 @@ async fn a_void_releases_everything_or_what_is_left() {
     assert_eq!(payments.void(void("b")).await.unwrap(), Void::Released { payment_id: id.clone() });
     assert_eq!(payments.capture(capture("c3", &id, 1)).await.unwrap(), refused("voided"));
     let payment = row(&payments, "b").await;
-    assert_eq!((payment.status, payment.captured), (PaymentStatus::PartiallyCaptured, eur(300)));
+    assert_eq!((payment.status, payment.captured), (PaymentStatus::Captured, eur(300)));
 }
 
 #[tokio::test]
@@ -388,4 +388,29 @@ async fn void_and_authorize_racing_never_leave_funds_held() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn the_gateways_books_are_read_by_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let sandbox = Sandbox::open(dir.path()).await.unwrap();
+    let early = AuthorizeRequest { now: now() - chrono::TimeDelta::days(2), ..authorize("early", "pm_card_visa") };
+    sandbox.payments.authorize(early).await.unwrap();
+    let mut ids = Vec::new();
+    for key in ["a", "b", "c"] {
+        ids.push(held(&sandbox.payments, key).await);
+    }
+    sandbox.payments.capture(capture("x", &ids[0], 400)).await.unwrap();
+    sandbox.payments.refund(refund("y", &ids[0], 100)).await.unwrap();
+    sandbox.payments.void(void("b")).await.unwrap();
+    let reader: &dyn PaymentGateway = &sandbox.payments;
+    let first = reader.payments(now(), None, 2).await.unwrap();
+    let second = reader.payments(now(), first.next.as_deref(), 2).await.unwrap();
+    let seen: Vec<_> =
+        first.entries.iter().chain(&second.entries).map(|p| (p.held.minor, p.captured.minor, p.refunded.minor)).collect();
+    assert_eq!(seen, [(600, 400, 100), (0, 0, 0), (1_000, 0, 0)]);
+    let a = &first.entries[0];
+    assert_eq!((a.order.clone(), a.key.as_str(), second.next), (Some(order("a")), "a/authorize", None));
+    sandbox.faults.set(Party::Payment, &Fault::lasting(FaultMode::Down)).await.unwrap();
+    assert!(reader.payments(now(), None, 2).await.is_err(), "a gateway that is down lists nothing");
 }

@@ -1,0 +1,72 @@
+//! Statements of the hand-off to the warehouse.
+
+use oms_domain::Instant;
+use oms_domain::ids::{OrderId, ShipmentId};
+use oms_domain::shipment::ShipmentStatus;
+
+use super::{Db, Pools, cut};
+use crate::Result;
+use crate::acknowledgements::{Acknowledged, Unacknowledged};
+
+/// Holds for `shipments s` as long as nobody has said anything of it.
+macro_rules! unheard {
+    () => {
+        " NOT EXISTS (SELECT 1 FROM acknowledgements a WHERE a.shipment_id = s.id)
+          AND NOT EXISTS (SELECT 1 FROM shipment_events e WHERE e.shipment_id = s.id)"
+    };
+}
+
+pub(crate) async fn acknowledge(pools: &Pools, shipment: &ShipmentId, actor: &str, now: Instant) -> Result<Acknowledged> {
+    let mut tx = pools.begin().await?;
+    sqlx::query::<Db>(
+        "INSERT INTO acknowledgements (shipment_id, actor, at) SELECT s.id, $2, $3 FROM shipments s WHERE s.id = $1
+         ON CONFLICT (shipment_id) DO NOTHING",
+    )
+    .bind(shipment.as_str())
+    .bind(actor)
+    .bind(cut(now))
+    .execute(&mut *tx)
+    .await?;
+    let at = sqlx::query_scalar::<Db, Instant>("SELECT at FROM acknowledgements WHERE shipment_id = $1")
+        .bind(shipment.as_str())
+        .fetch_optional(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(at.map_or(Acknowledged::UnknownShipment, Acknowledged::At))
+}
+
+pub(crate) async fn unacknowledged(
+    pools: &Pools,
+    booked_before: Instant,
+    after: Option<&ShipmentId>,
+    limit: u32,
+) -> Result<Vec<Unacknowledged>> {
+    let rows = sqlx::query_as::<Db, (String, String, Instant)>(concat!(
+        "SELECT s.id, s.order_id, s.updated_at FROM shipments s WHERE s.status = $1 AND s.id > $2 AND s.updated_at < $3 AND",
+        unheard!(),
+        " ORDER BY s.id LIMIT $4"
+    ))
+    .bind(ShipmentStatus::Booked.as_str())
+    .bind(after.map_or("", ShipmentId::as_str))
+    .bind(cut(booked_before))
+    .bind(i64::from(limit))
+    .fetch_all(&pools.read)
+    .await?;
+    rows.into_iter()
+        .map(|(shipment, order, since)| {
+            Ok(Unacknowledged { shipment_id: ShipmentId::parse(shipment)?, order_id: OrderId::parse(order)?, since })
+        })
+        .collect()
+}
+
+pub(crate) async fn awaits(pools: &Pools, shipment: &ShipmentId) -> Result<bool> {
+    let waiting = sqlx::query_scalar::<Db, i64>(concat!(
+        "SELECT COUNT(*) FROM shipments s WHERE s.id = $1 AND s.status = $2 AND",
+        unheard!()
+    ))
+    .bind(shipment.as_str())
+    .bind(ShipmentStatus::Booked.as_str())
+    .fetch_one(&pools.read)
+    .await?;
+    Ok(waiting > 0)
+}

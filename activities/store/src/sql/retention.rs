@@ -1,0 +1,155 @@
+//! Statements that delete what has outlived its time.
+
+use oms_domain::Instant;
+use oms_domain::ids::OrderId;
+use oms_domain::reconciliation::Day;
+
+use super::{Conn, Db, Pools, cut};
+use crate::Result;
+use crate::retention::EndedCursor;
+
+/// Deletes by age; the statement takes the instant and the limit.
+async fn purge(pools: &Pools, statement: &'static str, before: Instant, limit: u32) -> Result<u64> {
+    let mut tx = pools.begin().await?;
+    let deleted = sqlx::query::<Db>(statement).bind(cut(before)).bind(i64::from(limit)).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(deleted.rows_affected())
+}
+
+pub(crate) async fn outbox(pools: &Pools, before: Instant, limit: u32) -> Result<u64> {
+    let statement = "DELETE FROM outbox WHERE id IN (
+        SELECT id FROM outbox WHERE published_at IS NOT NULL AND published_at < $1 ORDER BY published_at, id LIMIT $2)";
+    purge(pools, statement, before, limit).await
+}
+
+pub(crate) async fn items(pools: &Pools, before: Instant, limit: u32) -> Result<u64> {
+    let statement = "DELETE FROM review_items WHERE id IN (
+        SELECT id FROM review_items WHERE closed_at IS NOT NULL AND closed_at < $1 ORDER BY closed_at, id LIMIT $2)";
+    purge(pools, statement, before, limit).await
+}
+
+pub(crate) async fn keys(pools: &Pools, before: Instant, limit: u32) -> Result<u64> {
+    let statement = "DELETE FROM idempotency_keys WHERE (client, key) IN (
+        SELECT client, key FROM idempotency_keys WHERE created_at < $1 ORDER BY created_at, client, key LIMIT $2)";
+    purge(pools, statement, before, limit).await
+}
+
+pub(crate) async fn reports(pools: &Pools, before: &Day, limit: u32) -> Result<u64> {
+    let mut tx = pools.begin().await?;
+    let deleted = sqlx::query::<Db>(
+        "DELETE FROM reconciliations WHERE day IN (SELECT r.day FROM reconciliations r WHERE r.day < $1 AND NOT EXISTS (
+             SELECT 1 FROM reconciliation_findings f JOIN review_items i ON i.id = f.review_item
+             WHERE f.day = r.day AND i.state = 'open') ORDER BY r.day LIMIT $2)",
+    )
+    .bind(before.as_str())
+    .bind(i64::from(limit))
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(deleted.rows_affected())
+}
+
+/// An order `o` that ended before `$1`. The list is the one of its index.
+macro_rules! ended {
+    () => {
+        "o.status IN ('completed', 'rejected', 'cancelled', 'partially_fulfilled', 'returned') AND o.updated_at < $1"
+    };
+}
+
+/// An order `o` for which nobody waits, and nothing of it changed since `$1`.
+macro_rules! at_rest {
+    () => {
+        "NOT EXISTS (SELECT 1 FROM review_items i WHERE i.order_id = o.id AND i.state = 'open')
+         AND NOT EXISTS (SELECT 1 FROM refunds f WHERE f.order_id = o.id
+             AND (f.state NOT IN ('returned', 'closed') OR f.updated_at >= $1))
+         AND NOT EXISTS (SELECT 1 FROM returns t WHERE t.order_id = o.id
+             AND (t.state NOT IN ('rejected', 'completed', 'expired') OR t.updated_at >= $1))
+         AND NOT EXISTS (SELECT 1 FROM outbox x WHERE x.order_id = o.id AND x.published_at IS NULL)
+         AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.order_id = o.id AND m.state IN ('pending', 'claimed'))
+         AND NOT EXISTS (SELECT 1 FROM reservations r
+             JOIN reservation_lines l ON l.order_id = r.order_id AND l.revision = r.revision
+             WHERE r.order_id = o.id AND r.state IN ('held', 'confirmed') AND l.quantity > l.committed)"
+    };
+}
+
+pub(crate) async fn ended_before(
+    pools: &Pools,
+    before: Instant,
+    after: Option<&EndedCursor>,
+    limit: u32,
+) -> Result<Vec<EndedCursor>> {
+    let rows = sqlx::query_as::<Db, (Instant, String)>(concat!(
+        "SELECT o.updated_at, o.id FROM orders o WHERE ",
+        ended!(),
+        " AND (o.updated_at, o.id) > ($2, $3) ORDER BY o.updated_at, o.id LIMIT $4"
+    ))
+    .bind(cut(before))
+    .bind(after.map_or(Instant::UNIX_EPOCH, |a| cut(a.updated_at)))
+    .bind(after.map_or("", |a| a.id.as_str()))
+    .bind(i64::from(limit))
+    .fetch_all(&pools.read)
+    .await?;
+    rows.into_iter().map(|(updated_at, id)| Ok(EndedCursor { updated_at, id: OrderId::parse(id)? })).collect()
+}
+
+/// Locks the order if it ended before and is at rest.
+async fn lock_at_rest(connection: &mut Conn, order: &OrderId, before: Instant) -> Result<bool> {
+    let locked = sqlx::query_scalar::<Db, String>(concat!(
+        "SELECT o.id FROM orders o WHERE o.id = $2 AND ",
+        ended!(),
+        " AND ",
+        at_rest!(),
+        for_update!("o")
+    ))
+    .bind(cut(before))
+    .bind(order.as_str())
+    .fetch_optional(connection)
+    .await?;
+    Ok(locked.is_some())
+}
+
+pub(crate) async fn timeline(pools: &Pools, order: &OrderId, before: Instant) -> Result<bool> {
+    // most timelines of this age are gone: looked for without a lock
+    let any = sqlx::query_scalar::<Db, i64>("SELECT seq FROM timeline WHERE order_id = $1 LIMIT 1")
+        .bind(order.as_str())
+        .fetch_optional(&pools.read)
+        .await?;
+    if any.is_none() {
+        return Ok(false);
+    }
+    let mut tx = pools.begin().await?;
+    if !lock_at_rest(&mut tx, order, before).await? {
+        return Ok(false);
+    }
+    let deleted = sqlx::query::<Db>("DELETE FROM timeline WHERE order_id = $1").bind(order.as_str()).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(deleted.rows_affected() > 0)
+}
+
+/// Rows of an order that do not go with its own row, those that others refer to last.
+const BESIDE: [&str; 10] = [
+    "DELETE FROM wakes WHERE order_id = $1",
+    "DELETE FROM backorders WHERE order_id = $1",
+    "DELETE FROM reservation_lines WHERE order_id = $1",
+    "DELETE FROM reservations WHERE order_id = $1",
+    "DELETE FROM promises WHERE order_id = $1",
+    "DELETE FROM departures WHERE order_id = $1",
+    "DELETE FROM payment_operations WHERE order_id = $1",
+    "DELETE FROM outbox WHERE order_id = $1",
+    "DELETE FROM review_items WHERE order_id = $1",
+    // a booking that was taken back before it was noted knows only its key: the shipment's id, which is the order's and a dash
+    "DELETE FROM bookings WHERE key > $1 || '-' AND key < $1 || '.'",
+];
+
+pub(crate) async fn order(pools: &Pools, order: &OrderId, before: Instant) -> Result<bool> {
+    let mut tx = pools.begin().await?;
+    if !lock_at_rest(&mut tx, order, before).await? {
+        return Ok(false);
+    }
+    for statement in BESIDE {
+        sqlx::query::<Db>(statement).bind(order.as_str()).execute(&mut *tx).await?;
+    }
+    sqlx::query::<Db>("DELETE FROM orders WHERE id = $1").bind(order.as_str()).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(true)
+}

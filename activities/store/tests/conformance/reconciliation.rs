@@ -1,0 +1,377 @@
+//! Reports of comparisons with others' books, our side of them, and what is deleted by age.
+
+use std::collections::BTreeMap;
+
+use crate::world::*;
+use oms_domain::event::FactKind;
+use oms_domain::life::Life;
+use oms_domain::order::Status;
+use oms_domain::reconciliation::{Action, Day, Finding, FindingKind, Remedy, Sums};
+use oms_domain::shipment::ShipmentStatus;
+use oms_store::*;
+use sqlx::{ConnectOptions, Row};
+
+on_both!(
+    reports_keep_what_was_found,
+    what_is_in_order_again_is_known,
+    our_side_of_the_books,
+    open_orders_page_through_every_status,
+    an_ended_order_goes_with_all_its_rows,
+    nobody_s_case_is_deleted,
+    events_keys_items_and_reports_go_by_age,
+);
+
+fn day(text: &str) -> Day {
+    Day::parse(text).unwrap()
+}
+
+fn finding(kind: FindingKind, subject: &str, since: i64) -> Finding {
+    Finding {
+        kind,
+        subject: subject.to_owned(),
+        order: None,
+        detail: "something is wrong".to_owned(),
+        since: kept(since),
+        remedy: Remedy::Review,
+    }
+}
+
+async fn reports_keep_what_was_found(world: World) {
+    let (store, today) = (&world.store, day("2027-01-15"));
+    assert_eq!(store.report(&today).await.unwrap(), None);
+    for _ in 0..2 {
+        store.begin_report(&today, at(10)).await.unwrap();
+    }
+    let orphan = finding(FindingKind::OrphanPayment, "pay_1", 1);
+    let lost = finding(FindingKind::Terminated, "some-order", 2);
+    for _ in 0..2 {
+        store.write_findings(&today, &[orphan.clone(), lost.clone()], at(11)).await.unwrap();
+    }
+    assert_eq!(store.unsettled_findings(&today, 9).await.unwrap(), [orphan.clone(), lost.clone()]);
+    store.settle_finding(&today, &orphan, Action::Queued, at(12)).await.unwrap();
+    store.settle_finding(&today, &lost, Action::Repaired, at(12)).await.unwrap();
+    store.settle_finding(&today, &lost, Action::Queued, at(13)).await.unwrap();
+    let shown: Vec<_> = store.findings(&today, 9).await.unwrap().into_iter().map(|f| (f.action, f.review_item)).collect();
+    assert_eq!(shown, [(Action::Queued, Some(orphan.item())), (Action::Repaired, None)]);
+
+    let compared = ReportCounts { orders: 1, payments: 2, bookings: 3, reservations: 4 };
+    store.finish_report(&today, ReportState::Finished, compared, at(14)).await.unwrap();
+    let report = store.report(&today).await.unwrap().unwrap();
+    assert_eq!((report.state, report.started_at, report.finished_at), (ReportState::Finished, kept(10), Some(kept(14))));
+    assert_eq!((report.compared, report.findings), (compared, 2));
+
+    // the day's second comparison: what a person has is left to the person, what broke again is repaired again
+    store.begin_report(&today, at(20)).await.unwrap();
+    store.write_findings(&today, &[orphan.clone(), lost.clone()], at(21)).await.unwrap();
+    assert_eq!(store.unsettled_findings(&today, 9).await.unwrap(), [lost]);
+    assert_eq!(store.report(&today).await.unwrap().unwrap().findings, 2);
+
+    store.begin_report(&day("2027-01-14"), at(30)).await.unwrap();
+    let days = async |after: Option<&Day>| -> Vec<String> {
+        store.reports(after, 1).await.unwrap().iter().map(|r| r.day.to_string()).collect()
+    };
+    assert_eq!(days(None).await, ["2027-01-15"]);
+    assert_eq!(days(Some(&today)).await, ["2027-01-14"]);
+    assert!(days(Some(&day("2027-01-14"))).await.is_empty());
+}
+
+async fn what_is_in_order_again_is_known(world: World) {
+    let store = &world.store;
+    let days = [day("2027-01-14"), day("2027-01-15")];
+    for day in &days {
+        store.begin_report(day, at(0)).await.unwrap();
+    }
+    let (old, gone, still) = (
+        finding(FindingKind::OrphanPayment, "pay_old", -900),
+        finding(FindingKind::OrphanPayment, "pay_gone", 1),
+        finding(FindingKind::OrphanPayment, "pay_still", 1),
+    );
+    store.write_findings(&days[0], &[old.clone(), gone.clone(), still.clone()], at(10)).await.unwrap();
+    for f in [&old, &gone, &still] {
+        let item = NewItem {
+            id: f.item(),
+            kind: f.kind.as_str().to_owned(),
+            order_id: None,
+            shipment_id: None,
+            subject: f.subject.clone(),
+            detail: f.detail.clone(),
+            source: ItemSource::Reconciliation,
+        };
+        assert!(store.open_item(&item, at(10)).await.unwrap());
+        assert!(!store.open_item(&item, at(11)).await.unwrap(), "once");
+        store.settle_finding(&days[0], f, Action::Queued, at(11)).await.unwrap();
+    }
+    store.write_findings(&days[1], std::slice::from_ref(&still), at(110)).await.unwrap();
+    store.settle_finding(&days[1], &still, Action::Queued, at(111)).await.unwrap();
+    // what is older than the books that were read may still be wrong
+    assert_eq!(store.items_in_order(at(0), at(100), 9).await.unwrap(), [gone.item()]);
+    store.settle_item(&gone.item(), at(120)).await.unwrap();
+    assert!(store.items_in_order(at(0), at(100), 9).await.unwrap().is_empty());
+}
+
+async fn our_side_of_the_books(world: World) {
+    let store = &world.store;
+    world.stocked("a", "berlin", 9).await;
+    let order = world.placed("o", 0).await;
+    for key in ["o", "nobody"] {
+        world.reserve(key, &[("a", 2)], 5).await;
+    }
+    let promised = store.promised(None, 9).await.unwrap();
+    let shown: BTreeMap<_, _> = promised.iter().map(|p| (p.order.clone(), (p.units, p.status, p.updated_at))).collect();
+    assert_eq!(shown[&order_id("o")], (2, Some(Status::Placed), kept(5)));
+    assert_eq!(shown[&order_id("nobody")], (2, None, kept(5)));
+    let first = store.promised(None, 1).await.unwrap().remove(0);
+    let second = store.promised(Some(&first.order), 1).await.unwrap().remove(0);
+    assert_eq!([first, second].as_slice(), promised);
+    store.release(&order_id("nobody"), at(6)).await.unwrap();
+    assert_eq!(store.promised(None, 9).await.unwrap().len(), 1);
+
+    let authorized = |outcome, code: &str| AuthorizationRow {
+        payment_id: Some("pay_1".to_owned()),
+        outcome,
+        amount: eur(900),
+        expires_at: None,
+        code: Some(code.to_owned()),
+    };
+    let held = authorized(AuthorizationOutcome::Held, "");
+    store
+        .record_authorization(&order.id, "k/authorize/1", authorized(AuthorizationOutcome::Declined, "no"), at(1))
+        .await
+        .unwrap();
+    store.record_authorization(&order.id, "k/authorize/2", held.clone(), at(2)).await.unwrap();
+    store.record_authorization(&order.id, "k/authorize/3", held, at(3)).await.unwrap();
+    for (key, outcome) in [("c/1", CaptureOutcome::Captured), ("c/2", CaptureOutcome::Refused), ("c/3", CaptureOutcome::Captured)]
+    {
+        let shipment = shipment_id("o", 1);
+        store.record_capture(&order.id, key, "pay_1", &shipment, eur(100), outcome, at(4)).await.unwrap();
+    }
+    world
+        .sql(
+            "INSERT INTO payment_operations (key, order_id, kind, payment_id, amount_minor, currency, outcome, created_at, at)
+             SELECT 'r/1', order_id, 'refund', payment_id, 30, currency, 'returned', created_at, at
+             FROM payment_operations WHERE key = 'c/1'",
+        )
+        .await;
+    let sums = store.payment_sums(std::slice::from_ref(&order.id)).await.unwrap();
+    assert_eq!(sums, BTreeMap::from([("pay_1".to_owned(), Sums { captured: 200, refunded: 30 })]));
+    let asked = store.asked_of(&order.id).await.unwrap();
+    assert_eq!(asked.authorizations, ["k/authorize/3", "k/authorize/2"]);
+
+    let books = store.order_books(&[order.id.clone(), order_id("nobody")]).await.unwrap();
+    assert_eq!(books.keys().collect::<Vec<_>>(), [&order.id]);
+    assert_eq!((books[&order.id].total, books[&order.id].rev), (order.totals.total, 0));
+}
+
+async fn open_orders_page_through_every_status(world: World) {
+    let store = &world.store;
+    let statuses = [Status::Placed, Status::Placed, Status::Confirmed, Status::Shipped, Status::Completed, Status::Cancelled];
+    for (n, status) in statuses.into_iter().enumerate() {
+        let key = format!("o-{n}");
+        world.placed(&key, n as i64).await;
+        if status != Status::Placed {
+            store.record(&record(&key, 1, life(status), Vec::new()), at(10)).await.unwrap();
+        }
+    }
+    for limit in [1, 2, 3, 9] {
+        let mut seen = Vec::new();
+        let mut after: Option<OpenCursor> = None;
+        loop {
+            let page = store.open_orders_after(after.as_ref(), limit).await.unwrap();
+            after = page.last().map(|(cursor, _)| cursor.clone());
+            let last = page.len() < limit as usize;
+            seen.extend(page.into_iter().map(|(_, books)| books.id));
+            if last {
+                break;
+            }
+        }
+        assert_eq!(seen, (0..4).map(|n| order_id(&format!("o-{n}"))).collect::<Vec<_>>(), "pages of {limit}");
+    }
+}
+
+/// How many rows each table that names orders has of this one.
+async fn rows_of(world: &World, order: &str) -> BTreeMap<String, i64> {
+    let mut counts = BTreeMap::new();
+    macro_rules! count {
+        ($options:ty, $tables:literal) => {{
+            let mut sql = world.url.parse::<$options>().unwrap().connect().await.unwrap();
+            for table in sqlx::query($tables).fetch_all(&mut sql).await.unwrap() {
+                let table: String = table.get(0);
+                let count = format!("SELECT COUNT(*) FROM {table} WHERE order_id = '{order}'");
+                let rows = sqlx::query(sqlx::AssertSqlSafe(count)).fetch_one(&mut sql).await.unwrap();
+                counts.insert(table, rows.get::<i64, _>(0));
+            }
+        }};
+    }
+    match world.store.backend() {
+        Backend::Sqlite => count!(
+            sqlx::sqlite::SqliteConnectOptions,
+            "SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c ON c.name = 'order_id' WHERE m.type = 'table'"
+        ),
+        Backend::Postgres => count!(
+            sqlx::postgres::PgConnectOptions,
+            "SELECT table_name::text FROM information_schema.columns WHERE column_name = 'order_id' AND table_schema = current_schema()"
+        ),
+    }
+    counts
+}
+
+/// An order with rows wherever a straight life leaves some; completed in second 20.
+async fn completed(world: &World, key: &str) {
+    let store = &world.store;
+    world.stocked("a", "berlin", 9).await;
+    let order = world.placed(key, 0).await;
+    world.reserve(key, &[("a", 2)], 1).await;
+    let confirmed = Life { shipments: vec![shipment(key, 1, ShipmentStatus::Pending)], ..life(Status::Confirmed) };
+    let facts = vec![fact("confirmed", FactKind::OrderConfirmed)];
+    store.record(&Record { confirm: true, ..record(key, 1, confirmed, facts) }, at(2)).await.unwrap();
+    let held = AuthorizationRow {
+        payment_id: Some("pay_1".to_owned()),
+        outcome: AuthorizationOutcome::Held,
+        amount: eur(900),
+        expires_at: None,
+        code: None,
+    };
+    store.record_authorization(&order.id, &format!("{}/authorize/1", order.id), held, at(2)).await.unwrap();
+    store.record_booking_cancelled(&format!("{}/book/1", shipment_id(key, 1)), at(2)).await.unwrap();
+    store.commit_stock(&parcel(key, "berlin", &[("a", 2)]), at(3)).await.unwrap();
+    let done = Life { shipments: vec![shipment(key, 1, ShipmentStatus::Delivered)], ..life(Status::Completed) };
+    let facts = vec![fact("completed", FactKind::OrderCompleted)];
+    store.record(&record(key, 2, done, facts), at(20)).await.unwrap();
+    world.sql("UPDATE messages SET state = 'sent', settled_at = created_at").await;
+}
+
+async fn publish(world: &World) {
+    let ids: Vec<i64> = world.store.unpublished(99).await.unwrap().iter().map(|row| row.id).collect();
+    world.store.mark_published(&ids, at(21)).await.unwrap();
+}
+
+async fn an_ended_order_goes_with_all_its_rows(world: World) {
+    let store = &world.store;
+    completed(&world, "o").await;
+    completed(&world, "other").await;
+    let id = order_id("o");
+    assert!(!store.purge_order(&id, at(99)).await.unwrap(), "an event is not published");
+    publish(&world).await;
+    assert!(!store.purge_order(&id, at(20)).await.unwrap(), "too young");
+    let ended = store.ended_before(at(99), None, 9).await.unwrap();
+    assert_eq!(ended.len(), 2);
+    assert_eq!(store.ended_before(at(99), Some(&ended[0]), 9).await.unwrap(), ended[1..]);
+    assert!(store.ended_before(at(20), None, 9).await.unwrap().is_empty());
+
+    assert!(store.purge_timeline(&id, at(99)).await.unwrap());
+    assert!(!store.purge_timeline(&id, at(99)).await.unwrap(), "once");
+    assert!(store.timeline(&id).await.unwrap().is_empty() && store.order(&id).await.unwrap().is_some());
+
+    let before = rows_of(&world, order_id("other").as_str()).await;
+    assert!(store.purge_order(&id, at(99)).await.unwrap());
+    assert!(!store.purge_order(&id, at(99)).await.unwrap(), "once");
+    assert_eq!(store.order(&id).await.unwrap(), None);
+    // stock on hand is the sum of its movements, and what an operator or an upload did is their story
+    let kept = ["movements", "import_rows", "redrive_orders", "reconciliation_findings"];
+    let left: Vec<_> = rows_of(&world, id.as_str()).await.into_iter().filter(|(_, n)| *n > 0).collect();
+    assert!(left.iter().all(|(table, _)| kept.contains(&table.as_str())), "{left:?}");
+    assert_eq!(rows_of(&world, order_id("other").as_str()).await, before, "nothing of another order");
+    world.balanced(99).await;
+}
+
+async fn nobody_s_case_is_deleted(world: World) {
+    let store = &world.store;
+    completed(&world, "o").await;
+    publish(&world).await;
+    let (id, before) = (order_id("o"), at(99));
+    let waits = async |why: &str| {
+        assert!(!store.purge_order(&id, before).await.unwrap(), "{why}");
+        assert!(!store.purge_timeline(&id, before).await.unwrap(), "{why}");
+    };
+    let item = NewItem {
+        id: "item-0001".to_owned(),
+        kind: "lost".to_owned(),
+        order_id: Some(id.clone()),
+        shipment_id: None,
+        subject: id.to_string(),
+        detail: "gone".to_owned(),
+        source: ItemSource::Watchdog,
+    };
+    store.open_item(&item, at(21)).await.unwrap();
+    waits("an open review item").await;
+    store.settle_item("item-0001", at(22)).await.unwrap();
+
+    world
+        .sql(
+            "INSERT INTO refunds (id, order_id, state, amount_minor, currency, asked, breakdown, reason, actor, terms, created_at,
+                 updated_at) SELECT 'refund-1', id, 'requested', 5, 'EUR', '{}', '{}', 'r', 'a', '{}', placed_at, placed_at FROM orders",
+        )
+        .await;
+    waits("an open refund").await;
+    world.sql("UPDATE refunds SET state = 'closed', settled_at = updated_at").await;
+
+    world
+        .sql(
+            "INSERT INTO returns (id, order_id, state, rev, body, refund_shipping, auto_approve, location, reason, actor, terms,
+                 created_at, updated_at)
+             SELECT 'return-1', id, 'approved', 1, '{}', FALSE, FALSE, 'berlin', 'r', 'a', '{}', placed_at, placed_at FROM orders",
+        )
+        .await;
+    waits("an open return").await;
+    world.sql("UPDATE returns SET state = 'expired'").await;
+
+    world
+        .sql(
+            "INSERT INTO messages (id, order_id, event, topic, channel, fact_at, state, created_at)
+             SELECT 'message-1', id, 'late', 'delivered', 'mail', placed_at, 'pending', placed_at FROM orders",
+        )
+        .await;
+    waits("an unsent message").await;
+    world.sql("UPDATE messages SET state = 'dropped'").await;
+
+    world.sql("UPDATE reservation_lines SET committed = 1").await;
+    waits("stock promised").await;
+    world.sql("UPDATE reservation_lines SET committed = quantity").await;
+
+    world.sql("UPDATE orders SET status = 'shipped'").await;
+    waits("still open").await;
+    world.sql("UPDATE orders SET status = 'completed'").await;
+    assert!(store.purge_order(&id, before).await.unwrap());
+}
+
+async fn events_keys_items_and_reports_go_by_age(world: World) {
+    let store = &world.store;
+    completed(&world, "o").await;
+    let events = store.unpublished(99).await.unwrap();
+    store.mark_published(&[events[0].id], at(30)).await.unwrap();
+    assert_eq!(store.purge_outbox(at(30), 9).await.unwrap(), 0, "too young");
+    assert_eq!(store.purge_outbox(at(31), 9).await.unwrap(), 1);
+    assert_eq!(store.unpublished(99).await.unwrap().len(), events.len() - 1, "what nobody has heard of stays");
+
+    for (n, key) in ["k-1", "k-2", "k-3"].into_iter().enumerate() {
+        store.claim_key(&claim(key, "f"), at(40 + n as i64)).await.unwrap();
+    }
+    assert_eq!(store.purge_keys(at(42), 1).await.unwrap(), 1, "in small batches");
+    assert_eq!(store.purge_keys(at(42), 9).await.unwrap(), 1);
+    assert_eq!(store.claim_key(&claim("k-3", "f"), at(50)).await.unwrap(), Claimed::Again);
+
+    let reports = [day("2027-01-13"), day("2027-01-14"), day("2027-01-15")];
+    for report in &reports {
+        store.begin_report(report, at(0)).await.unwrap();
+    }
+    let found = finding(FindingKind::OrphanPayment, "pay_1", 0);
+    store.write_findings(&reports[0], std::slice::from_ref(&found), at(1)).await.unwrap();
+    let item = NewItem {
+        id: found.item(),
+        kind: "orphan_payment".to_owned(),
+        order_id: None,
+        shipment_id: None,
+        subject: "pay_1".to_owned(),
+        detail: found.detail.clone(),
+        source: ItemSource::Reconciliation,
+    };
+    store.open_item(&item, at(1)).await.unwrap();
+    store.settle_finding(&reports[0], &found, Action::Queued, at(1)).await.unwrap();
+    assert_eq!(store.purge_reports(&reports[2], 9).await.unwrap(), 1, "one of them has an open item");
+    assert_eq!(store.purge_items(at(99), 9).await.unwrap(), 0);
+    store.settle_item(&found.item(), at(60)).await.unwrap();
+    assert_eq!(store.purge_items(at(60), 9).await.unwrap(), 0, "too young");
+    assert_eq!(store.purge_items(at(61), 9).await.unwrap(), 1);
+    assert_eq!(store.purge_reports(&reports[2], 9).await.unwrap(), 1);
+    assert!(store.report(&reports[2]).await.unwrap().is_some());
+}

@@ -1,0 +1,159 @@
+//! Works off bulk re-drives: one order after the other at the asked rate, one process at a time. Nothing it does repeats an effect:
+//! activities are tried under their own keys, and a run that was reset asks under the same keys as before.
+
+use oms_contract::names::order_workflow;
+use oms_contract::workflow::{NudgeSignal, Order};
+use oms_domain::ids::OrderId;
+use oms_store::{Redrive, RedriveFrom, RedriveOutcome, StoreError};
+use oms_temporal::describe::{CallError, Remedy, RunState, describe};
+use oms_temporal::reset::{Retried, reset_to_last_task, retry_activities_now};
+use rand::RngExt;
+use std::time::Duration;
+use temporalio_client::errors::WorkflowInteractionError;
+use temporalio_client::{RetryOptions, RpcOptions, WorkflowSignalOptions};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::Parts;
+
+const EVERY: Duration = Duration::from_secs(1);
+/// How long a job belongs to its holder without a sign of life; longer than a batch can take.
+const LEASE: Duration = Duration::from_secs(60);
+const CALL_MAX: Duration = Duration::from_secs(5);
+/// How long a reset run gets for its first task before it is nudged.
+const FIRST_TASK_MAX: Duration = Duration::from_secs(5);
+const FIRST_TASK_POLL: Duration = Duration::from_millis(100);
+
+/// What was done with an order, and what was found, in words.
+type Done = (RedriveOutcome, String);
+
+/// The engine or the database gave no answer: the order is tried again.
+#[derive(Debug, thiserror::Error)]
+enum NotNow {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Engine(#[from] CallError),
+    #[error("{0}")]
+    Silent(String),
+}
+
+/// Works until told to stop.
+pub(crate) async fn run(parts: Parts, stop: CancellationToken) {
+    let holder = uuid::Builder::from_random_bytes(rand::rng().random()).into_uuid().to_string();
+    while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
+        loop {
+            match parts.store.lease_redrive(&holder, LEASE, (parts.clock)()).await {
+                Ok(Some(job)) if !stop.is_cancelled() => {
+                    if let Err(error) = batch(&parts, &job, &stop).await {
+                        tracing::warn!(%error, redrive = job.id, "a re-drive pauses; it goes on soon");
+                        break;
+                    }
+                }
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::debug!(%error, "could not look for re-drives");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// One second's worth of orders.
+async fn batch(parts: &Parts, job: &Redrive, stop: &CancellationToken) -> Result<(), NotNow> {
+    let mut pace = tokio::time::interval(Duration::from_secs(1) / job.rate.max(1));
+    let mut working = JoinSet::new();
+    for order in parts.store.redrive_to_do(&job.id, job.rate).await? {
+        pace.tick().await;
+        if stop.is_cancelled() {
+            break;
+        }
+        let (parts, job) = (parts.clone(), job.clone());
+        working.spawn(async move {
+            let (outcome, detail) = drive(&parts, &job, &order).await?;
+            parts.store.note_redriven(&job.id, &order, outcome, &detail, (parts.clock)()).await?;
+            Ok::<(), NotNow>(())
+        });
+    }
+    pace.tick().await;
+    let mut all = Ok(());
+    while let Some(ended) = working.join_next().await {
+        all = all.and(ended.unwrap_or_else(|panic| Err(NotNow::Silent(panic.to_string()))));
+    }
+    all
+}
+
+async fn drive(parts: &Parts, job: &Redrive, order: &OrderId) -> Result<Done, NotNow> {
+    let run = state(parts, order).await?;
+    // read after the run: a run that closes by itself has written its last record before
+    let Some(row) = parts.store.order(order).await? else {
+        return Ok((RedriveOutcome::Skipped, "there is no such order".to_owned()));
+    };
+    if row.life.status.is_terminal() {
+        return Ok((RedriveOutcome::Skipped, format!("the order has ended: {}", row.life.status)));
+    }
+    let Some(run) = run else {
+        return Ok((RedriveOutcome::Failed, "it has no run that could go on; the reconciliation looks after it".to_owned()));
+    };
+    match (run.remedy(), job.from) {
+        (Remedy::Nudge, _) => nudge(parts, order, &run).await,
+        (Remedy::Reset, RedriveFrom::LastTask) => reset(parts, job, order, &run).await,
+        (Remedy::Reset, RedriveFrom::Now) => {
+            Ok((RedriveOutcome::Skipped, format!("{}; only from last_task can it go on", run.in_words())))
+        }
+    }
+}
+
+async fn state(parts: &Parts, order: &OrderId) -> Result<Option<RunState>, NotNow> {
+    describe(&parts.client, &order_workflow(order), CALL_MAX).await.map_err(NotNow::from)
+}
+
+/// Tells an open run to try again now, and lets its waiting activities start.
+async fn nudge(parts: &Parts, order: &OrderId, run: &RunState) -> Result<Done, NotNow> {
+    tell(parts, order).await?;
+    let detail = match retry_activities_now(&parts.client, &order_workflow(order), run, CALL_MAX).await? {
+        Retried::Now(0) => "told to try again now".to_owned(),
+        Retried::Now(count) => format!("told to try again now; activities that start at once: {count}"),
+        Retried::Unsupported => "told to try again now; the server cannot shorten the pauses of activities".to_owned(),
+    };
+    Ok((RedriveOutcome::Nudged, detail))
+}
+
+async fn tell(parts: &Parts, order: &OrderId) -> Result<(), NotNow> {
+    let rpc = RpcOptions::builder().timeout(CALL_MAX).retry_options(RetryOptions::no_retries()).build();
+    let options = WorkflowSignalOptions::builder().rpc_options(rpc).build();
+    match parts.client.get_workflow_handle::<Order>(order_workflow(order)).signal(NudgeSignal, (), options).await {
+        // it has closed in between
+        Ok(()) | Err(WorkflowInteractionError::NotFound(_)) => Ok(()),
+        Err(error) => Err(NotNow::Silent(error.to_string())),
+    }
+}
+
+/// Starts the run anew from its last good task. A step that was running then ends in a defect of the reset's making, and pauses: so
+/// the new run is nudged once it has seen that.
+async fn reset(parts: &Parts, job: &Redrive, order: &OrderId, run: &RunState) -> Result<Done, NotNow> {
+    let request_id = oms_domain::ids::derive(&["redrive", &job.id, order.as_str()]).to_string();
+    let (workflow, reason) = (order_workflow(order), format!("redrive {}", job.id));
+    let new = match reset_to_last_task(&parts.client, &workflow, &run.run_id, &reason, &request_id, CALL_MAX).await {
+        Ok(new) => new,
+        Err(CallError::Refused(reason)) => {
+            return Ok((RedriveOutcome::Failed, format!("{}; the engine refused to reset it: {reason}", run.in_words())));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let Some(new) = new else {
+        return Ok((RedriveOutcome::Failed, format!("{}; it has no task to go back to", run.in_words())));
+    };
+    let began = tokio::time::Instant::now();
+    while began.elapsed() < FIRST_TASK_MAX {
+        match state(parts, order).await {
+            Ok(Some(now)) if now.task_attempt == 0 => break,
+            _ => tokio::time::sleep(FIRST_TASK_POLL).await,
+        }
+    }
+    if let Err(error) = tell(parts, order).await {
+        tracing::debug!(%error, %order, "a reset run was not nudged");
+    }
+    Ok((RedriveOutcome::Reset, format!("{}; run {new} goes on from its last completed workflow task", run.in_words())))
+}

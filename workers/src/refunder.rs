@@ -1,0 +1,91 @@
+//! Starts the runs of refunds and returns whose rows have none yet: whoever writes the row (an order's run, a return, an API process that
+//! died right after), gets it done. A run that exists answers for itself.
+
+use oms_contract::names::{Queue, refund_workflow, return_workflow};
+use oms_contract::refund::{Part, RefundStart, Terms};
+use oms_contract::returning::ReturnStart;
+use oms_contract::workflow::{Refund, Return};
+use oms_store::{StoreError, StoredRefund, StoredReturn};
+use std::time::Duration;
+use temporalio_client::errors::WorkflowStartError;
+use temporalio_client::{WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions};
+use tokio_util::sync::CancellationToken;
+
+use crate::Parts;
+
+const EVERY: Duration = Duration::from_millis(250);
+const AT_ONCE: u32 = 50;
+
+/// Starts until told to stop.
+pub(crate) async fn run(parts: Parts, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
+        if let Err(error) = start_all(&parts).await {
+            tracing::warn!(%error, "refunds and returns could not be started; tried again soon");
+        }
+    }
+}
+
+async fn start_all(parts: &Parts) -> Result<(), StoreError> {
+    for refund in parts.store.unstarted_refunds(AT_ONCE).await? {
+        let id = refund.id.clone();
+        let options = options(refund_workflow(&id), format!("refund of {}", refund.amount));
+        if started(parts.client.start_workflow(Refund, refund_start(refund), options).await) {
+            parts.store.mark_refund_started(&id, (parts.clock)()).await?;
+        }
+    }
+    for stored in parts.store.unstarted_returns(AT_ONCE).await? {
+        let id = stored.id.clone();
+        let options = options(return_workflow(&id), format!("return to order {}", stored.order_id));
+        if started(parts.client.start_workflow(Return, return_start(stored), options).await) {
+            parts.store.mark_return_started(&id, (parts.clock)()).await?;
+        }
+    }
+    Ok(())
+}
+
+fn options(id: String, summary: String) -> WorkflowStartOptions {
+    WorkflowStartOptions::new(Queue::Orders.name(), id)
+        .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
+        .id_conflict_policy(WorkflowIdConflictPolicy::UseExisting)
+        .static_summary(summary)
+        .build()
+}
+
+fn started<H>(answer: Result<H, WorkflowStartError>) -> bool {
+    match answer {
+        Ok(_) | Err(WorkflowStartError::AlreadyStarted { .. }) => true,
+        Err(error) => {
+            tracing::warn!(%error, "a refund or return could not be started; tried again soon");
+            false
+        }
+    }
+}
+
+fn refund_start(refund: StoredRefund) -> RefundStart {
+    let part = |p: oms_store::RefundPart| Part { part: p.part, payment_id: p.payment_id, amount: p.amount };
+    RefundStart {
+        refund_id: refund.id,
+        order_id: refund.order_id,
+        amount: refund.amount,
+        parts: refund.parts.into_iter().map(part).collect(),
+        requested_at: refund.created_at,
+        reason: refund.reason,
+        actor: refund.actor,
+        terms: Terms::read(&refund.terms),
+    }
+}
+
+fn return_start(stored: StoredReturn) -> ReturnStart {
+    ReturnStart {
+        return_id: stored.id,
+        order_id: stored.order_id,
+        asked: stored.body,
+        refund_shipping: stored.refund_shipping,
+        auto_approve: stored.auto_approve,
+        location: stored.location,
+        requested_at: stored.created_at,
+        reason: stored.reason,
+        actor: stored.actor,
+        terms: Terms::read(&stored.terms),
+    }
+}

@@ -86,13 +86,6 @@ async fn adjust(desk: &Desk, edit: &Edit) -> Result<(), Refused> {
         }
         return Err(refused);
     }
-    // a parcel may have left meanwhile
-    if !desk.read(|s| s.fits(edit)) {
-        if both != old {
-            change(desk, old, policy).await;
-        }
-        return Err(TOO_LATE);
-    }
     // giving back always works
     if both != new && change(desk, new, policy).await == Change::Released {
         return Err(CANCELLED);
@@ -189,9 +182,7 @@ impl Order {
         }
         Ok(())
     }
-}
 
-impl Order {
     /// Whether the edit could begin now. Errors: [`Refusal`].
     pub(super) fn check_edit(&self, edit: &Edit) -> Result<(), Refusal> {
         self.life.check_edit()?;

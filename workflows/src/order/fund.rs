@@ -25,11 +25,14 @@ pub(super) fn renewal_due(order: &Order) -> Option<Instant> {
     chrono::TimeDelta::from_std(before).ok().and_then(|before| ends.checked_sub_signed(before))
 }
 
-/// What is still to be taken.
+/// What is still to be taken: for the parcels, once there are no more to come; before that for the whole order.
 pub(super) fn owed(order: &Order) -> Money {
     let zero = Money::zero(order.total.currency);
+    let mut parcels = order.life.live_shipments().map(|s| s.amount).peekable();
+    let planned = order.life.waiting.is_empty() && parcels.peek().is_some();
+    let due = if planned { parcels.fold(zero, |sum, amount| sum.plus(amount).unwrap_or(sum)) } else { order.total };
     let settled = order.life.payment.waived.unwrap_or(zero);
-    let open = order.total.minus(order.life.payment.captured).and_then(|rest| rest.minus(settled));
+    let open = due.minus(order.life.payment.captured).and_then(|rest| rest.minus(settled));
     open.ok().filter(|rest| rest.minor > 0).unwrap_or(zero)
 }
 

@@ -155,7 +155,7 @@ impl Home {
             })
         };
         let (out, err) = (read(Box::new(out)), read(Box::new(err)));
-        let code = self.ended(&mut child, LONG * 2).await;
+        let code = self.ended(&mut child, LONG * 4).await;
         Ended { code, out: out.await.unwrap(), err: err.await.unwrap() }
     }
 

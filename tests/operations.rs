@@ -348,8 +348,8 @@ async fn a_bulk_redrive(orders: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hundred_orders_go_on_and_nothing_happens_twice() {
-    a_bulk_redrive(200).await;
+async fn sixty_orders_go_on_and_nothing_happens_twice() {
+    a_bulk_redrive(60).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,7 +41,7 @@ pub struct Review {
     pub until: Instant,
 }
 
-/// The flag of a parcel that left although the cancel had won: it outlives the order's end.
+/// The flag of a parcel that left although a cancel had won or an edit had replaced it: it outlives the order's end.
 pub const DEPARTED_AFTER_CANCEL: &str = "departed_after_cancel";
 /// The flag of goods that left although the books promise them to others: it outlives the order's end.
 pub const STOCK_SHORT: &str = "stock_short_after_departure";

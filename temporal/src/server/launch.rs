@@ -24,6 +24,9 @@ const ADOPT_MAX: Duration = Duration::from_secs(5);
 /// Time to end by itself before it is forced.
 const END_MAX: Duration = Duration::from_secs(5);
 
+/// The system shows a killed process as gone a moment before it closes its sockets; what is taken for longer is somebody else's.
+const PORT_FREED_MAX: Duration = Duration::from_secs(2);
+
 /// Pause between two looks.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -112,8 +115,8 @@ impl Spec {
         let server = match self.adopt_or_end().await? {
             Some(adopted) => Server::Adopted(adopted),
             None => {
-                self.check_port(self.port, "OMS__TEMPORAL__PORT")?;
-                self.check_port(self.ui_port, "OMS__TEMPORAL__UI_PORT")?;
+                self.check_port(self.port, "OMS__TEMPORAL__PORT").await?;
+                self.check_port(self.ui_port, "OMS__TEMPORAL__UI_PORT").await?;
                 self.data.prepare_database()?;
                 Server::Child(self.spawn().await?)
             }
@@ -170,8 +173,15 @@ impl Spec {
         Ok(None)
     }
 
-    fn check_port(&self, port: u16, setting: &'static str) -> Result<(), DevServerError> {
-        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map(drop).map_err(|_| DevServerError::PortTaken { port, setting })
+    async fn check_port(&self, port: u16, setting: &'static str) -> Result<(), DevServerError> {
+        let started = Instant::now();
+        while TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err() {
+            if started.elapsed() > PORT_FREED_MAX {
+                return Err(DevServerError::PortTaken { port, setting });
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
     }
 
     async fn spawn(&self) -> Result<Child, DevServerError> {

@@ -228,7 +228,12 @@ impl Story {
         let (edit_id, totals) = (format!("edit-{}", self.id), RULES.on(total).unwrap());
         bench.world.store.propose_edit(&edit_id, &self.id, &[line], &totals, now()).await.unwrap();
         let lines = vec![OrderLine { sku: sku(self.name), quantity, total }];
-        self.ask(bench, mark::EditUpdate, Edit { edit_id, lines, totals, if_rev: None, reason: None, actor: None }).await;
+        self.ask(
+            bench,
+            mark::EditUpdate,
+            Edit { edit_id, lines, totals, cancels: false, if_rev: None, reason: None, actor: None },
+        )
+        .await;
     }
 
     async fn let_go(&mut self, bench: &Bench) {

@@ -226,7 +226,7 @@ async fn edit(world: &World, id: &OrderId, key: &str, lines: &[(&str, u32)]) -> 
     let totals = RULES.totals(&priced, order.currency).unwrap();
     world.store.propose_edit(key, id, &priced, &totals, now()).await.unwrap();
     let lines = priced.iter().map(|l| OrderLine { sku: l.sku.clone(), quantity: l.quantity, total: l.total }).collect();
-    let command = Edit { edit_id: key.into(), lines, totals, if_rev: None, reason: Some(why()), actor: None };
+    let command = Edit { edit_id: key.into(), lines, totals, cancels: false, if_rev: None, reason: Some(why()), actor: None };
     ask(world, id, mark::EditUpdate, command).await
 }
 

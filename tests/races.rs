@@ -187,7 +187,7 @@ async fn propose(world: &World, id: &OrderId, quantity: u32) -> Edit {
     let (edit_id, totals) = (format!("edit-{id}"), RULES.on(total).unwrap());
     world.store.propose_edit(&edit_id, id, &[line], &totals, now()).await.unwrap();
     let lines = vec![OrderLine { sku: sku("mug"), quantity, total }];
-    Edit { edit_id, lines, totals, if_rev: None, reason: None, actor: None }
+    Edit { edit_id, lines, totals, cancels: false, if_rev: None, reason: None, actor: None }
 }
 
 async fn edit(world: &World, id: &OrderId, command: Edit) -> Result<Accepted, WorkflowUpdateError> {

@@ -138,7 +138,7 @@ async fn bends(world: &mut World) -> Vec<(&'static str, OrderId)> {
     let totals = PriceRules { shipping_minor: 490, tax_bps: 1900 }.totals(&lines, order.currency).unwrap();
     world.store.propose_edit("edit-recorded", &edited, &lines, &totals, now()).await.unwrap();
     let lines = lines.iter().map(|l| OrderLine { sku: l.sku.clone(), quantity: l.quantity, total: l.total }).collect();
-    let edit = Edit { edit_id: "edit-recorded".into(), lines, totals, if_rev: None, reason: None, actor: None };
+    let edit = Edit { edit_id: "edit-recorded".into(), lines, totals, cancels: false, if_rev: None, reason: None, actor: None };
     world.run(&edited).execute_update(mark::EditUpdate, edit, Default::default()).await.unwrap();
     until("the edit is made", PATIENT, || async { (world.order(&edited).await.lines[0].quantity == 2).then_some(()) }).await;
     world.release(&edited, &hold).await;

@@ -57,6 +57,7 @@ impl InventoryActivities {
             change: input.change,
             lines: input.lines,
             policy: input.policy,
+            keep: input.keep,
             placed_at: input.placed_at,
             strategy: input.strategy,
         };

@@ -2,10 +2,12 @@
 
 #![allow(missing_docs, reason = "the macro generates constants that take no comment")]
 
-use oms_contract::activity::{self, Append, Assess, Assessed, OpenedItem, Record, Recorded};
+use oms_contract::activity::{self, Append, Assess, Assessed, OpenedItem, Record, Recorded, Standing};
 use oms_contract::definitions::markers;
-use oms_domain::ids::OrderId;
-use oms_store::{Amend, AmendedLine, ItemResolution, ItemSource, NewItem, ResolvedItem, Store};
+use oms_contract::start::OrderLine;
+use oms_domain::ids::{OrderId, ShipmentId};
+use oms_domain::reconciliation::revision;
+use oms_store::{Amend, AmendedLine, AskedOf, ItemResolution, ItemSource, NewItem, ResolvedItem, Store};
 use std::sync::Arc;
 use temporalio_macros::activities;
 use temporalio_sdk::activities::{ActivityContext, ActivityError};
@@ -23,7 +25,38 @@ pub struct OrderActivities {
 }
 
 fn recorded(row: oms_store::Recorded) -> Recorded {
-    Recorded { rev: row.rev, seq: row.seq, status: row.status, lapsed: row.lapsed }
+    let oms_store::Recorded { rev, seq, status, lapsed, behind, confirmed_before: _ } = row;
+    Recorded { rev, seq, status, lapsed, behind, standing: None }
+}
+
+/// What the rows and our ledgers say of an order whose run was reset.
+fn standing(row: oms_store::Standing, asked: &AskedOf, order: &OrderId) -> Standing {
+    let about = |prefix: &str, suffix: &str| -> Vec<String> {
+        row.told.iter().filter_map(|key| key.strip_prefix(prefix)?.strip_suffix(suffix)).map(ToOwned::to_owned).collect()
+    };
+    let shipments = |names: Vec<String>| {
+        row.life.shipments.iter().map(|s| s.id.clone()).filter(|id| names.iter().any(|n| *n == id.as_str())).collect::<Vec<_>>()
+    };
+    let taken = shipments([about("captured/", ""), about("waived/", "")].concat());
+    let closed = shipments(about("closed/", ""));
+    let edits = about("edit/", "/applied");
+    let authorizations = asked.authorizations.iter().filter_map(|key| revision(key, order.as_str(), "authorize")).max();
+    let booked = |id: &ShipmentId| {
+        asked.bookings.iter().filter_map(|key| revision(key, id.as_str(), "book")).map(|r| (id.clone(), r)).collect::<Vec<_>>()
+    };
+    let bookings = row.life.shipments.iter().flat_map(|s| booked(&s.id)).collect();
+    let lines = row.lines.iter().map(|l| OrderLine { sku: l.sku.clone(), quantity: l.quantity, total: l.total }).collect();
+    Standing {
+        lines,
+        total: row.totals.total,
+        last_change: row.last_change,
+        authorizations: authorizations.unwrap_or_default(),
+        bookings,
+        taken,
+        closed,
+        edits,
+        life: row.life,
+    }
 }
 
 fn amend(amend: activity::Amend) -> Amend {
@@ -69,7 +102,15 @@ impl OrderActivities {
             resolved: input.resolved.into_iter().map(resolved).collect(),
             build: Some(self.build.clone()),
         };
-        self.store.record(&record, (self.clock)()).await.map(recorded).map_err(failure::store)
+        let written = self.store.record(&record, (self.clock)()).await.map_err(failure::store)?;
+        let mut answer = recorded(written);
+        if written.confirmed_before {
+            let order = &record.order_id;
+            let row = self.store.standing(order).await.map_err(failure::store)?;
+            let asked = self.store.asked_of(order).await.map_err(failure::store)?;
+            answer.standing = Some(Box::new(standing(row, &asked, order)));
+        }
+        Ok(answer)
     }
 
     /// Let the shop's rules look at the order.

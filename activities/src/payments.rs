@@ -61,6 +61,12 @@ impl PaymentActivities {
     pub async fn authorize(self: Arc<Self>, ctx: ActivityContext, input: Authorize) -> Result<Authorized, ActivityError> {
         let key = effect_key(input.order_id.as_str(), "authorize", input.revision);
         let now = (self.clock)();
+        // a run that was reset asks for what a later life of it has released: nothing may be held under this key again
+        let released = effect_key(input.order_id.as_str(), "void", input.revision);
+        let ours = self.store.payment_operations(&input.order_id).await.map_err(failure::store)?;
+        if ours.iter().any(|operation| operation.key == released) {
+            return Ok(Authorized::Released);
+        }
         let answer = match self.known(&ctx, &key).await? {
             Some(Operation::Authorize(answer)) => answer,
             _ => {

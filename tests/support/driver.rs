@@ -280,7 +280,7 @@ impl<'a> Driver<'a> {
         self.world.store.propose_edit(&edit_id, &self.id, &priced, &totals, now()).await.unwrap();
         let ordered = priced.iter().map(|l| OrderLine { sku: l.sku.clone(), quantity: l.quantity, total: l.total }).collect();
         let if_rev = stale.then_some(9_999);
-        let command = Edit { edit_id, lines: ordered, totals, if_rev, reason: None, actor: None };
+        let command = Edit { edit_id, lines: ordered, totals, cancels: false, if_rev, reason: None, actor: None };
         self.ask(Sent::Edit { lines, stale }, || mark::EditUpdate, command, |_| Answer::Done).await.map(drop)
     }
 

@@ -1,6 +1,7 @@
 //! The saga as a table the eye can check. Tests sweep every row: fail it, repeat it, undo it twice, kill the worker after it.
 
 use oms_contract::names::Queue;
+use oms_domain::review::{BOOKING_REFUSED, CAPTURE_REFUSED};
 
 /// What can be done about a step once it has happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +84,15 @@ impl Step {
             Self::Authorize | Self::Capture => Queue::Payments,
             Self::Book => Queue::Shipping,
             Self::Ship => Queue::Orders,
+        }
+    }
+
+    /// The flag that its refusal raises, if a person may settle it outside.
+    pub fn refusal(self) -> Option<&'static str> {
+        match self {
+            Self::Book => Some(BOOKING_REFUSED),
+            Self::Capture => Some(CAPTURE_REFUSED),
+            Self::Reserve | Self::Authorize | Self::Ship | Self::Commit => None,
         }
     }
 

@@ -58,7 +58,7 @@ pub use keys::{Claimed, KeyClaim};
 pub use locations::SiteChange;
 pub use messages::{Batch, MessageRow, MessageState, Resend, Resent, StoredMessage};
 pub use movements::{Count, Moved, Movement};
-pub use orders::{Amend, AmendedLine, Append, Cursor, OrderFilter, Record, Recorded, StoredOrder, TimelineEntry};
+pub use orders::{Amend, AmendedLine, Append, Cursor, OrderFilter, Record, Recorded, Standing, StoredOrder, TimelineEntry};
 pub use outbox::{OutboxRow, Subject};
 pub use payments::{AuthorizationOutcome, AuthorizationRow, CaptureOutcome, OperationKind, PaymentOperation};
 pub use reconciliations::{AskedOf, OpenCursor, Report, ReportCounts, ReportState, StoredFinding};

@@ -133,6 +133,26 @@ pub struct Recorded {
     pub status: Status,
     /// The reservation that was to be confirmed has run out: nothing at all was written.
     pub lapsed: bool,
+    /// The row was ahead: facts and reports were written, but not the state, lines and address of this record.
+    pub behind: bool,
+    /// The record was to confirm an order that was confirmed before, and its state was not written: its run was reset, and
+    /// [`Store::standing`] tells what it has forgotten.
+    pub confirmed_before: bool,
+}
+
+/// How far an order has come, for a run that was reset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Its state.
+    pub life: Life,
+    /// Its lines.
+    pub lines: Vec<PricedLine>,
+    /// Its sums.
+    pub totals: Totals,
+    /// The number of the last change of its promise.
+    pub last_change: u32,
+    /// Keys of its facts.
+    pub told: Vec<String>,
 }
 
 /// What a story beside or after the order's run changes. While the run is open it is the row's one writer: then only review items
@@ -222,6 +242,11 @@ impl Store {
     /// outbox and message rows. Errors: [`StoreError::Conflict`](crate::StoreError) for an unknown order.
     pub async fn record(&self, record: &Record, now: Instant) -> Result<Recorded> {
         run!(self, record::record(record, now))
+    }
+
+    /// How far an order has come. Errors: [`StoreError::Conflict`](crate::StoreError) for an unknown order.
+    pub async fn standing(&self, order_id: &OrderId) -> Result<Standing> {
+        run!(self, standing::of(order_id))
     }
 
     /// Writes what a story beside or after the run has to say, under the next numbers. Idempotent by fact key. Only a closed

@@ -38,6 +38,8 @@ pub struct ChangeStock {
     pub lines: Vec<Quantity>,
     /// What to do when not everything is there; `reject` leaves everything as it was.
     pub policy: ShortagePolicy,
+    /// What is in parcels that stay as they are: these units are not given back. Units that left count as kept already.
+    pub keep: Vec<Allocation>,
     /// The order's place in the queue.
     pub placed_at: Instant,
     /// Which places give first.

@@ -35,6 +35,8 @@ pub(crate) struct Amendment {
     pub(crate) if_match: Option<IfMatch>,
     /// The version that it was worked out from: refused by the run if the order has changed since.
     pub(crate) if_rev: Option<u64>,
+    /// Units are cancelled: also those in parcels that have a label and have not left.
+    pub(crate) cancels: bool,
     /// Why.
     pub(crate) reason: Option<Why>,
 }
@@ -72,7 +74,7 @@ pub(crate) async fn carry_out(
     amendment: Amendment,
     wanted: Vec<Quantity>,
 ) -> Result<Outcome, Problem> {
-    let Amendment { edit_id, if_match, if_rev, reason } = amendment;
+    let Amendment { edit_id, if_match, if_rev, cancels, reason } = amendment;
     let id = order.id.clone();
     let known = state.store.edit(&edit_id).await?;
     let (lines, totals) = match known {
@@ -87,7 +89,7 @@ pub(crate) async fn carry_out(
                 if_match.check(&order)?;
             }
             if order.life.status.is_terminal() {
-                order.life.check_edit().map_err(|refusal| refused(refusal, &order.life))?;
+                check(&order, cancels)?;
             }
             let (lines, totals) = price(state, &order, &wanted).await?;
             state.store.propose_edit(&edit_id, &id, &lines, &totals, state.now()).await?;
@@ -95,15 +97,21 @@ pub(crate) async fn carry_out(
         }
     };
     let lines = lines.into_iter().map(|line| OrderLine { sku: line.sku, quantity: line.quantity, total: line.total }).collect();
-    let command = Edit { edit_id: edit_id.clone(), lines, totals, if_rev, reason, actor: Some(ACTOR.to_owned()) };
+    let command = Edit { edit_id: edit_id.clone(), lines, totals, cancels, if_rev, reason, actor: Some(ACTOR.to_owned()) };
     match ask(state, order, EditUpdate, command, format!("edit/{edit_id}")).await {
         Ok(Verdict::Run(_)) => await_end(state, &id, &edit_id).await,
-        Ok(Verdict::Row(order)) => match order.life.check_edit() {
-            Err(refusal) => Err(refused(refusal, &order.life)),
-            Ok(()) => Err(Problem::unavailable("the order is not running; try again")),
-        },
+        Ok(Verdict::Row(order)) => {
+            check(&order, cancels)?;
+            Err(Problem::unavailable("the order is not running; try again"))
+        }
         Err(problem) => Err(problem),
     }
+}
+
+/// Whether the order, as its row shows it, could be changed so. Errors: 409.
+fn check(order: &StoredOrder, cancels: bool) -> Result<(), Problem> {
+    let judged = if cancels { order.life.check_partial_cancel() } else { order.life.check_edit() };
+    judged.map_err(|refusal| refused(refusal, &order.life))
 }
 
 /// What an edit's row says of its end. `None`: not decided. Errors: 409 `edit_refused`.

@@ -146,8 +146,13 @@ async fn units(
                 None => return Ok(Taken::Whole(Box::new(order))),
             },
         };
-        let amendment =
-            Amendment { edit_id: edit_id.clone(), if_match: None, if_rev: Some(if_rev), reason: Some(reason.clone()) };
+        let amendment = Amendment {
+            edit_id: edit_id.clone(),
+            if_match: None,
+            if_rev: Some(if_rev),
+            cancels: true,
+            reason: Some(reason.clone()),
+        };
         let (id, seen) = (order.id.clone(), if_rev);
         match carry_out(state, order, amendment, left).await {
             Ok(Outcome::Applied(_)) => return Ok(Taken::Off),

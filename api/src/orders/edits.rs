@@ -151,7 +151,7 @@ pub(crate) async fn edit(
     };
     let if_match = IfMatch::read(&headers);
     let if_rev = if_match.as_ref().and_then(IfMatch::rev);
-    let amendment = Amendment { edit_id: edit_id.clone(), if_match, if_rev, reason };
+    let amendment = Amendment { edit_id: edit_id.clone(), if_match, if_rev, cancels: false, reason };
     match carry_out(&state, order, amendment, lines).await {
         Ok(Outcome::Applied(order)) => {
             let replayed = ticket.replayed;

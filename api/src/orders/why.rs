@@ -273,6 +273,7 @@ mod tests {
                 carrier: None,
                 tracking_number: None,
                 more_packages: vec![],
+                stray: false,
             });
         }
         life

@@ -51,6 +51,7 @@ pub(super) fn ship(id: &OrderId, life: &mut Life, status: ShipmentStatus) {
         carrier: None,
         tracking_number: None,
         more_packages: vec![],
+        stray: false,
     });
 }
 

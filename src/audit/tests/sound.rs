@@ -50,6 +50,7 @@ pub(super) fn shipment(order: &OrderId, status: ShipmentStatus) -> Shipment {
         carrier: None,
         tracking_number: None,
         more_packages: Vec::new(),
+        stray: false,
     }
 }
 

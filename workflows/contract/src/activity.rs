@@ -113,6 +113,41 @@ pub struct Recorded {
     /// The reservation had run out; nothing was written.
     #[serde(default)]
     pub lapsed: bool,
+    /// The row was ahead, so the record's lines and address were not written.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub behind: bool,
+    /// The record was to confirm an order that an earlier life of this run had confirmed: how far that one had come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<Box<Standing>>,
+}
+
+/// How far an order had come before its run was reset. What the run forgot stands here; it goes on from there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The order's state as its row shows it.
+    pub life: Life,
+    /// Its lines.
+    pub lines: Vec<OrderLine>,
+    /// What it costs.
+    pub total: Money,
+    /// The number of the last change of its promise.
+    #[serde(default)]
+    pub last_change: u32,
+    /// The highest revision of an authorization that was asked for.
+    #[serde(default)]
+    pub authorizations: u32,
+    /// Bookings that were asked for.
+    #[serde(default)]
+    pub bookings: Vec<(ShipmentId, u32)>,
+    /// Shipments whose money was taken, or settled outside, for all that is on record.
+    #[serde(default)]
+    pub taken: Vec<ShipmentId>,
+    /// Shipments that a person has closed.
+    #[serde(default)]
+    pub closed: Vec<ShipmentId>,
+    /// Edits that are in the lines.
+    #[serde(default)]
+    pub edits: Vec<String>,
 }
 
 /// Add to a closed order's story.
@@ -176,6 +211,9 @@ pub struct ChangeReservation {
     pub lines: Vec<Quantity>,
     /// What to do when not everything is there; `reject` leaves the old promise as it was.
     pub policy: ShortagePolicy,
+    /// What is in parcels that stay as they are: these units are not given back, wherever others rank.
+    #[serde(default)]
+    pub keep: Vec<Allocation>,
     /// The order's place in the queue; its intake.
     pub placed_at: Instant,
     /// Which places give first.
@@ -282,6 +320,8 @@ pub enum Authorized {
         /// The gateway's code.
         code: String,
     },
+    /// This revision was held and released before: a run that was reset asks again, and goes on to the next one.
+    Released,
 }
 
 /// Take held funds for a shipment.

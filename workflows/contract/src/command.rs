@@ -106,6 +106,10 @@ pub struct Edit {
     pub lines: Vec<OrderLine>,
     /// Its sums from now on.
     pub totals: Totals,
+    /// Units are cancelled, not changed: they may be taken out of parcels that have a label and have not left, and an order that
+    /// delivers the rest ends `partially_fulfilled`.
+    #[serde(default)]
+    pub cancels: bool,
     /// The version that the edit was made for: refused if the order has changed since.
     #[serde(default)]
     pub if_rev: Option<u64>,

@@ -198,6 +198,9 @@ pub struct Life {
     /// An edit is being carried out: until it is done, nothing is booked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub editing: bool,
+    /// Units were taken off, for want of stock or because they were cancelled: delivering the rest is no more than a part.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dropped: bool,
     /// The refusal that is being carried out: its undo runs, the status has not changed yet.
     #[serde(default)]
     pub refusing: Option<Reason>,
@@ -221,6 +224,7 @@ impl Life {
             question: None,
             due_at: None,
             editing: false,
+            dropped: false,
             refusing: None,
             heard: BTreeMap::new(),
         }
@@ -271,12 +275,12 @@ impl Life {
 
     /// Shipments that still count: those that an edit or a cancel has not taken off.
     pub fn live_shipments(&self) -> impl Iterator<Item = &Shipment> {
-        self.shipments.iter().filter(|s| s.status != ShipmentStatus::Cancelled)
+        self.shipments.iter().filter(|s| s.status != ShipmentStatus::Cancelled && !s.stray)
     }
 
-    /// Whether any parcel has left.
+    /// Whether any parcel of the order has left.
     pub fn departed(&self) -> bool {
-        self.shipments.iter().any(|s| s.status.departed())
+        self.live_shipments().any(|s| s.status.departed())
     }
 
     /// Whether everything that will ever leave has left.
@@ -396,7 +400,8 @@ impl Life {
             return Ok(ScanResult::Stale);
         }
         // a parcel that was called off says nothing about how far the order is
-        let called_off = shipment.status == ShipmentStatus::Cancelled;
+        let called_off = shipment.status == ShipmentStatus::Cancelled || shipment.stray;
+        shipment.stray = called_off;
         shipment.note_package(scan.carrier.as_deref(), scan.tracking_number.as_deref());
         shipment.status = ShipmentStatus::from(scan.kind);
         if !called_off && matches!(self.status, Status::Confirmed | Status::PartiallyShipped) {
@@ -422,11 +427,11 @@ impl Life {
     }
 
     /// How the order ends once nothing more is expected of its shipments: all arrived, all came back, or mixed.
-    pub fn end_of_shipping(&self, dropped: bool) -> Status {
+    pub fn end_of_shipping(&self) -> Status {
         let all = |status| self.live_shipments().next().is_some() && self.live_shipments().all(|s| s.status == status);
         if all(ShipmentStatus::ReturnedToSender) {
             Status::Returned
-        } else if all(ShipmentStatus::Delivered) && !dropped {
+        } else if all(ShipmentStatus::Delivered) && !self.dropped {
             Status::Completed
         } else {
             Status::PartiallyFulfilled

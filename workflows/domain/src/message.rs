@@ -271,6 +271,7 @@ mod tests {
                 carrier: None,
                 tracking_number: None,
                 more_packages: vec![],
+                stray: false,
             }];
             life
         };

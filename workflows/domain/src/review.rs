@@ -107,7 +107,8 @@ pub fn resolutions(code: &str) -> &'static [Resolution] {
         CAPTURE_REFUSED => &[Retry, UseExternalReference, RefundAndClose],
         BOOKING_REFUSED => &[Retry, UseExternalReference, Cancel],
         LOST | NO_SCAN | RETURNED_TO_SENDER => &[Retry, UseExternalReference, RefundAndClose],
-        STUCK | DEFECT | UNFUNDED | ACTION_REQUIRED => &[Retry, Cancel],
+        UNFUNDED => &[Retry, UseExternalReference, Cancel],
+        STUCK | DEFECT | ACTION_REQUIRED => &[Retry, Cancel],
         // approved or rejected by the order's own `review`
         IN_REVIEW => &[Cancel],
         DEPARTED_AFTER_CANCEL | STOCK_SHORT => &[UseExternalReference],

@@ -196,6 +196,9 @@ pub struct Shipment {
     /// Numbers of further packages, in the order in which they were reported.
     #[serde(default)]
     pub more_packages: Vec<String>,
+    /// It left although a cancel or a change had called it off: it is no part of the order any more, a person looks after it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stray: bool,
 }
 
 /// One report about a shipment.

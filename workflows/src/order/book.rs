@@ -6,7 +6,7 @@ use oms_domain::event::{Fact, FactKind};
 use oms_domain::ids::ShipmentId;
 use oms_domain::order::Status;
 use oms_domain::review::{BOOKING_REFUSED, Resolution};
-use oms_domain::shipment::ShipmentStatus;
+use oms_domain::shipment::{Shipment, ShipmentStatus};
 
 use super::desk::{Desk, Interrupted, after};
 use super::undo::{self, Pending};
@@ -35,6 +35,15 @@ pub(super) async fn book(desk: &Desk, id: &ShipmentId) -> Result<Way, Stop> {
             return Ok(Way::Replaced);
         }
         let Some(shipment) = desk.read(|s| s.shipment(id)) else { return Ok(Way::Replaced) };
+        if desk.read(|s| s.is_settled(&shipment)) {
+            return Ok(Way::Booked);
+        }
+        if let Some(number) = settled_outside(desk, id) {
+            // an attempt that a hold called back may have had its effect
+            undo::take_bookings_back(desk, id).await;
+            booked(desk, id, None, &number);
+            return Ok(Way::Booked);
+        }
         let order_id = desk.read(|s| s.start.order_id.clone());
         let input = Book { order_id, shipment_id: id.clone(), revision, location: shipment.location };
         let pending = Pending::CancelBooking { shipment: id.clone(), revision };
@@ -61,8 +70,8 @@ pub(super) async fn book(desk: &Desk, id: &ShipmentId) -> Result<Way, Stop> {
             }
             Err(Interrupted::Stopped) => return Err(Stop::Cancelled),
             Err(Interrupted::Overtaken) => return Ok(Way::Overtaken(revision)),
-            // the next turn of the loop takes back what was booked
-            Err(Interrupted::Replaced) => {}
+            // the next turn of the loop takes back what was booked, or does as a person decided
+            Err(Interrupted::Replaced | Interrupted::Settled) => {}
             Err(Interrupted::Redirected) => {
                 // the attempt may have had its effect, with the old address on the label
                 undo::take_back(desk, &pending).await;
@@ -84,14 +93,15 @@ async fn refused(desk: &Desk, id: &ShipmentId, revision: u32, code: String) -> b
     let nudges = desk.read(|s| s.nudges);
     let moved = |s: &Order| s.has_departed(id) || s.is_replaced(id) || s.life.status == Status::Cancelling || s.nudges > nudges;
     desk.until_or_at(again, "next try to book a courier", moved).await;
-    let Some(resolved) = desk.take_resolution(BOOKING_REFUSED, Some(id)) else { return false };
-    match (resolved.action, resolved.reference) {
-        (Resolution::UseExternalReference, Some(number)) => {
-            booked(desk, id, None, &number);
-            true
-        }
-        _ => false,
-    }
+    let Some(number) = settled_outside(desk, id) else { return false };
+    booked(desk, id, None, &number);
+    true
+}
+
+/// The number under which a person has sent the parcel by another way.
+fn settled_outside(desk: &Desk, id: &ShipmentId) -> Option<String> {
+    let resolved = desk.take_resolution(BOOKING_REFUSED, Some(id))?;
+    resolved.reference.filter(|_| resolved.action == Resolution::UseExternalReference)
 }
 
 /// Takes back a booking that was overtaken: the attempt may have had its effect all the same, and no courier may come for a parcel
@@ -101,6 +111,13 @@ pub(super) async fn call_off(desk: &Desk, id: &ShipmentId, way: Way) {
     desk.until(|s| s.life.holds.is_empty()).await;
     let input = CancelBooking { order_id: desk.read(|s| s.start.order_id.clone()), shipment_id: id.clone(), revision };
     desk.undo(Undo::CancelBooking, || Shipping::cancel, input).await;
+}
+
+impl Order {
+    /// Whether the shipment was booked before this run had its say: a reset run has it from its row.
+    fn is_settled(&self, shipment: &Shipment) -> bool {
+        self.adopted.contains(&shipment.id) && shipment.status != ShipmentStatus::Pending
+    }
 }
 
 fn booked(desk: &Desk, id: &ShipmentId, carrier: Option<&str>, tracking_number: &str) {

@@ -1,6 +1,6 @@
 //! The clerk: the one who writes the order's records, one after the other.
 
-use oms_contract::activity::{Amend, HeardScan, Record, Recorded, ResolvedItem};
+use oms_contract::activity::{Amend, HeardScan, Record, Recorded, ResolvedItem, Standing};
 use oms_contract::definitions::Orders;
 use oms_contract::names::Queue;
 use oms_contract::search;
@@ -8,10 +8,11 @@ use oms_contract::start::OrderStart;
 use oms_domain::event::Fact;
 use oms_domain::life::Life;
 use oms_domain::order::Status;
-use oms_domain::shipment::Shipment;
+use oms_domain::shipment::{Shipment, ShipmentStatus};
 use temporalio_workflow::WorkflowCancellationToken;
 
 use super::desk::Desk;
+use super::undo::Pending;
 use super::{Order, watch};
 use crate::policy;
 
@@ -26,6 +27,15 @@ pub(super) enum Confirmation {
     Overtaken,
 }
 
+/// What the record that confirms an order says.
+#[derive(Debug, Clone)]
+pub(super) struct Wish {
+    /// The plan.
+    pub(super) shipments: Vec<Shipment>,
+    /// Told only with that record: a wish that lapses or is overtaken has confirmed nothing.
+    pub(super) fact: Fact,
+}
+
 /// What has happened and is not on record yet.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
@@ -34,7 +44,7 @@ pub(super) struct Journal {
     scans: Vec<HeardScan>,
     dirty: bool,
     writing: bool,
-    confirming: Option<Vec<Shipment>>,
+    confirming: Option<Wish>,
     confirmation: Option<Confirmation>,
     amend: Option<Amend>,
     address: Option<String>,
@@ -86,8 +96,8 @@ impl Journal {
     }
 
     /// Asks for the record that confirms the order.
-    pub(super) fn confirm(&mut self, shipments: Vec<Shipment>) {
-        self.confirming = Some(shipments);
+    pub(super) fn confirm(&mut self, wish: Wish) {
+        self.confirming = Some(wish);
         self.confirmation = None;
         self.dirty = true;
     }
@@ -149,7 +159,7 @@ impl Journal {
 /// What one record is made of, and what it confirms.
 struct Entry {
     record: Record,
-    confirming: Option<Vec<Shipment>>,
+    confirming: Option<Wish>,
 }
 
 impl Order {
@@ -161,10 +171,12 @@ impl Order {
         journal.rev += 1;
         let mut life = self.life.clone();
         let confirming = journal.confirming.take().filter(|_| life.status.can_become(Status::Confirmed));
+        let mut facts = std::mem::take(&mut journal.facts);
         match &confirming {
-            Some(shipments) => {
+            Some(wish) => {
                 life.status = Status::Confirmed;
-                life.shipments.clone_from(shipments);
+                life.shipments.clone_from(&wish.shipments);
+                facts.push(wish.fact.clone());
             }
             None if journal.confirmation.is_none() && life.shipments.is_empty() => {
                 journal.confirmation = Some(Confirmation::Overtaken);
@@ -176,7 +188,7 @@ impl Order {
             order_id: self.start.order_id.clone(),
             rev: journal.rev,
             life,
-            facts: std::mem::take(&mut journal.facts),
+            facts,
             scans: std::mem::take(&mut journal.scans),
             confirm: confirming.is_some(),
             amend: journal.amend.take(),
@@ -189,22 +201,28 @@ impl Order {
     fn file(&mut self, entry: Entry, written: &Recorded) {
         let journal = &mut self.journal;
         journal.writing = false;
-        if written.lapsed {
-            // nothing was written: what this record held goes into the next one
-            journal.facts.splice(0..0, entry.record.facts);
-            journal.scans.splice(0..0, entry.record.scans);
-            journal.resolved.splice(0..0, entry.record.resolved);
+        if written.lapsed || written.behind {
+            // what was not written goes into the next one
             journal.amend = journal.amend.take().or(entry.record.amend);
             journal.address = journal.address.take().or(entry.record.address);
+        }
+        if written.lapsed {
+            let wish = entry.confirming.map(|wish| wish.fact.key).unwrap_or_default();
+            journal.facts.splice(0..0, entry.record.facts.into_iter().filter(|fact| fact.key != wish));
+            journal.scans.splice(0..0, entry.record.scans);
+            journal.resolved.splice(0..0, entry.record.resolved);
             journal.confirmation = Some(Confirmation::Lapsed);
             return;
         }
         journal.redirecting = journal.address.is_some();
-        if let Some(shipments) = entry.confirming {
-            self.life.shipments = shipments;
+        if let Some(wish) = entry.confirming {
+            match &written.standing {
+                Some(standing) => self.take_up(standing),
+                None => self.life.shipments = wish.shipments,
+            }
             if self.life.status.can_become(Status::Confirmed) {
                 self.life.status = Status::Confirmed;
-            } else {
+            } else if written.standing.is_none() {
                 // a cancel came while the record was on its way; it undoes what is now known to exist
                 self.journal.dirty = true;
             }
@@ -219,6 +237,49 @@ impl Order {
             self.journal.rev = written.rev;
             self.journal.dirty = true;
         }
+    }
+
+    /// Takes up what an earlier life of this run had done: a reset run has forgotten it, and what it has planned for itself is void.
+    fn take_up(&mut self, standing: &Standing) {
+        let stops = self.is_stopping().then_some(self.life.status);
+        let own = std::mem::replace(&mut self.life, standing.life.clone());
+        self.life.status = match (stops, self.life.status) {
+            (Some(stops), _) => stops,
+            // what has ended is seen through to its end once more
+            (None, status) if status.is_terminal() => Status::Shipped,
+            (None, status) => status,
+        };
+        self.life.heard = own.heard;
+        self.life.editing = own.editing;
+        for hold in own.holds {
+            if !self.life.holds.iter().any(|known| known.id == hold.id) {
+                self.life.holds.push(hold);
+            }
+        }
+        for flag in own.attention {
+            self.life.raise(&flag.code, flag.shipment.as_ref(), flag.detail, flag.since);
+        }
+        self.lines.clone_from(&standing.lines);
+        self.total = standing.total;
+        self.changes = self.changes.max(standing.last_change);
+        self.authorizations = self.authorizations.max(standing.authorizations);
+        self.taken.clone_from(&standing.taken);
+        self.closed.clone_from(&standing.closed);
+        self.edits_made.clone_from(&standing.edits);
+        self.adopted = self.life.shipments.iter().map(|s| s.id.clone()).collect();
+        let called_off = |s: &&Shipment| s.stray || s.status == ShipmentStatus::Cancelled;
+        self.replaced = self.life.shipments.iter().filter(called_off).map(|s| s.id.clone()).collect();
+        for (shipment, revision) in &standing.bookings {
+            if !self.has_departed(shipment) {
+                self.register(Pending::CancelBooking { shipment: shipment.clone(), revision: *revision });
+            }
+        }
+        if let Some(payment_id) = self.payment_id.clone().filter(|_| !self.life.is_funded()) {
+            // the row stands between two holds, and this run has just made the second one
+            let (held, expires_at) = (own.payment.authorized, own.payment.authorization_expires_at);
+            self.hold(self.authorization, payment_id, held, expires_at, self.authorized_at);
+        }
+        self.journal.dirty = true;
     }
 }
 

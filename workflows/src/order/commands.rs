@@ -4,12 +4,14 @@ use oms_contract::activity::{HeardScan, ResolvedItem};
 use oms_contract::command::*;
 use oms_domain::Instant;
 use oms_domain::event::{Fact, FactKind};
-use oms_domain::ids::HoldId;
+use oms_domain::ids::{HoldId, ShipmentId};
 use oms_domain::life::{CancelVerdict, Hold, Refusal, RefusalCode};
 use oms_domain::message::Topic;
 use oms_domain::order::Status;
 use oms_domain::review::{DEPARTED_AFTER_CANCEL, LOST, NO_SCAN, RETURNED_TO_SENDER, Resolution};
 use oms_domain::shipment::{Scan, ScanResult, ScanType};
+
+use temporalio_common::data_converters::RawValue;
 
 use super::{Order, Resolved};
 
@@ -22,6 +24,29 @@ pub(super) fn actor(named: Option<&String>, door: &str) -> String {
 }
 
 impl Order {
+    /// Reads a signal's payload and applies it. What cannot be read or is not allowed is noted on the timeline and changes nothing:
+    /// a decode error would wedge the run for ever. The note never quotes the payload, which may hold anything.
+    pub(super) fn hear<T: serde::de::DeserializeOwned>(
+        &mut self,
+        now: Instant,
+        name: &str,
+        input: RawValue,
+        apply: impl FnOnce(&mut Self, T) -> Result<(), Refusal>,
+    ) {
+        let read = input.payloads.first().and_then(|payload| serde_json::from_slice::<T>(&payload.data).ok());
+        let outcome = match read {
+            Some(command) => apply(self, command),
+            None => Err(Refusal::new(RefusalCode::ValidationFailed, "its payload could not be read")),
+        };
+        if let Err(refusal) = outcome {
+            self.ignored_signals = self.ignored_signals.saturating_add(1);
+            let fact = Fact::new(format!("ignored/{}", self.ignored_signals), FactKind::SignalIgnored, now)
+                .by("temporal")
+                .because(format!("signal {name}: {refusal}"));
+            self.journal.publish(fact);
+        }
+    }
+
     /// Asks for the end of the order.
     pub(super) fn apply_cancel(&mut self, command: &Cancel, door: &str, now: Instant) -> Result<CancelAnswer, Refusal> {
         let before = self.life.status;
@@ -78,14 +103,23 @@ impl Order {
         let result = self.life.report(&command.scan)?;
         match result {
             ScanResult::Duplicate => return Ok(ShipmentAnswer { result, rev: self.journal.rev() }),
-            ScanResult::Stale => {}
+            ScanResult::Stale => self.hear_of(&command.scan.shipment, now),
             ScanResult::Applied => {
                 self.moved_at = now;
+                self.hear_of(&command.scan.shipment, now);
                 self.tell_report(&command.scan, actor(command.actor.as_ref(), door), now);
             }
         }
         self.journal.hear(HeardScan { scan: command.scan.clone(), result });
         Ok(ShipmentAnswer { result, rev: self.journal.next_rev() })
+    }
+
+    /// A parcel that is heard of is not silent, whatever was said.
+    fn hear_of(&mut self, shipment: &ShipmentId, now: Instant) {
+        if self.has_departed(shipment) {
+            self.heard_at.insert(shipment.clone(), now);
+            self.lower(NO_SCAN, Some(shipment), now);
+        }
     }
 
     fn tell_report(&mut self, scan: &Scan, actor: String, now: Instant) {
@@ -149,6 +183,9 @@ impl Order {
 
     /// Changes lines and quantities; the editor carries it out.
     pub(super) fn apply_edit(&mut self, command: &Edit, door: &str, _now: Instant) -> Result<Accepted, Refusal> {
+        if self.edits_made.contains(&command.edit_id) {
+            return Ok(Accepted { rev: self.newest() });
+        }
         self.check_edit(command)?;
         self.life.editing = true;
         self.edit = Some(Edit { actor: Some(actor(command.actor.as_ref(), door)), ..command.clone() });
@@ -174,6 +211,10 @@ impl Order {
             let detail = "use_external_reference needs the `reference` under which it was settled outside";
             return Err(Refusal::new(RefusalCode::ValidationFailed, detail));
         }
+        if self.is_in_flight(&flag.code, flag.shipment.as_ref()) {
+            let detail = "the step is being asked again just now and may still succeed; try again in a moment";
+            return Err(Refusal::new(RefusalCode::NotAllowedNow, detail));
+        }
         let actor = actor(command.actor.as_ref(), door);
         self.life.clear(&flag.code, flag.shipment.as_ref());
         let mut fact = Fact::new(format!("resolved/{}", command.item), FactKind::ReviewResolved, now)
@@ -189,13 +230,17 @@ impl Order {
             actor: actor.clone(),
         });
         self.resolved.push(Resolved {
-            code: flag.code,
-            shipment: flag.shipment,
+            code: flag.code.clone(),
+            shipment: flag.shipment.clone(),
             action: command.action,
             reference: command.reference.clone(),
         });
         self.nudges += 1;
         self.moved_at = now;
+        if let Some(id) = flag.shipment.filter(|_| flag.code == NO_SCAN) {
+            // a person looked: silence counts anew
+            self.heard_at.insert(id, now);
+        }
         if command.action == Resolution::Cancel {
             let cancel = Cancel { reason: command.reason.clone(), actor: Some(actor) };
             self.apply_cancel(&cancel, door, now)?;

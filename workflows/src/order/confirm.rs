@@ -5,11 +5,12 @@ use oms_domain::ids::{Location, ShipmentId, Sku};
 use oms_domain::message::Topic;
 use oms_domain::money::Money;
 use oms_domain::order::Status;
+use oms_domain::pricing::Totals;
 use oms_domain::shipment::{Shipment, ShipmentStatus};
-use oms_domain::stock::{Allocation, Quantity};
+use oms_domain::stock::{Allocation, Quantity, demand};
 use std::collections::BTreeMap;
 
-use super::clerk::Confirmation;
+use super::clerk::{Confirmation, Wish};
 use super::desk::Desk;
 use super::{Order, Stop, pay, reserve, shortage};
 
@@ -37,13 +38,14 @@ async fn confirm(desk: &Desk) -> Confirmation {
     desk.write(|s| {
         s.confirming = true;
         let shipments = s.plan_shipments();
-        s.journal.note(Fact::new("confirmed", FactKind::OrderConfirmed, now).told_as(Topic::Confirmed));
-        s.journal.confirm(shipments);
+        let fact = Fact::new("confirmed", FactKind::OrderConfirmed, now).told_as(Topic::Confirmed);
+        s.journal.confirm(Wish { shipments, fact });
     });
     desk.until(|s| s.journal.confirmation().is_some() && s.journal.is_settled()).await;
     desk.write(|s| {
         s.confirming = false;
         s.confirmed_at = Some(now);
+        // they are numbered from one without gaps
         s.shipments_made = u32::try_from(s.life.shipments.len()).unwrap_or(u32::MAX);
     });
     desk.read(|s| s.journal.confirmation()).unwrap_or(Confirmation::Overtaken)
@@ -73,6 +75,7 @@ impl Order {
                 carrier: None,
                 tracking_number: None,
                 more_packages: Vec::new(),
+                stray: false,
             })
             .collect()
     }
@@ -100,6 +103,22 @@ impl Order {
             // the edge exists
             let _ = self.life.become_(Status::Shipped);
         }
+    }
+
+    /// The sums of a changed order as its parcels carry them. What left stands at the price that it left at: if that is more than the
+    /// new sums say, or nothing more is to come that could carry the rest, the fee for shipping gives way, and then the tax.
+    pub(super) fn carried(&self, totals: Totals) -> Totals {
+        let zero = Money::zero(totals.total.currency);
+        let sum = self.life.live_shipments().fold(zero, |sum, s| sum.plus(s.amount).unwrap_or(sum));
+        let open = totals.total.minor - sum.minor;
+        let planned = self.life.waiting.is_empty() && self.life.live_shipments().next().is_some();
+        if open == 0 || open > 0 && !planned {
+            return totals;
+        }
+        let money = |minor| Money::new(minor, totals.total.currency);
+        let shipping = (totals.shipping.minor - open).max(0);
+        let tax = totals.tax.minor - (open - (totals.shipping.minor - shipping));
+        Totals { shipping: money(shipping), tax: money(tax), total: sum, ..totals }
     }
 
     /// What the order costs beyond the shipments that `counts` says have their share.
@@ -130,6 +149,14 @@ impl Order {
             })
             .filter(|a| !a.lines.is_empty())
             .collect()
+    }
+
+    /// Whether everything that is promised is in some shipment, wherever it leaves from.
+    pub(super) fn is_assigned(&self) -> bool {
+        let promised = demand(self.allocations.iter().flat_map(|a| &a.lines).map(|l| (&l.sku, l.quantity)));
+        let live = self.life.live_shipments().filter(|s| !self.is_replaced(&s.id));
+        let assigned = demand(live.flat_map(|s| &s.lines).map(|l| (&l.sku, l.quantity)));
+        promised.iter().all(|(sku, units)| assigned.get(sku).is_some_and(|assigned| assigned >= units))
     }
 
     fn value_of(&self, lines: &[Quantity]) -> u64 {

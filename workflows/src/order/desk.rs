@@ -44,6 +44,8 @@ pub(super) enum Interrupted {
     Replaced,
     /// The parcel goes elsewhere now: what was attempted is to be taken back.
     Redirected,
+    /// A person has settled the step's refusal.
+    Settled,
 }
 
 /// An order's access to the platform. Cheap to clone.
@@ -171,6 +173,7 @@ impl Desk {
             self.write(|s| {
                 s.capturing += takes;
                 s.booking += books;
+                s.in_flight.extend(shipment.map(|id| (step, id.clone())));
             });
             let ended = select! {
                 ended = running => ended,
@@ -182,6 +185,7 @@ impl Desk {
             self.write(|s| {
                 s.capturing -= takes;
                 s.booking -= books;
+                s.in_flight.retain(|(on, id)| *on != step || Some(id) != shipment);
             });
             match ended {
                 Ok(output) => break Ok(output),
@@ -269,26 +273,19 @@ impl Desk {
     /// Lowers a flag.
     pub(super) fn clear(&self, code: &str, shipment: Option<&ShipmentId>) {
         let now = self.now();
-        self.write(|s| {
-            if s.life.clear(code, shipment) {
-                s.flags += 1;
-                let key = format!("attention/{code}/cleared/{}", s.flags);
-                s.journal.publish(Fact::new(key, FactKind::AttentionCleared, now).because(code));
-            }
-        });
+        self.write(|s| s.lower(code, shipment, now));
     }
 
-    /// Gives the order its terminal status.
-    pub(super) fn end(&self, status: Status) {
+    /// Gives the order its terminal status; `false` if it cannot have it from where it stands.
+    pub(super) fn end(&self, status: Status) -> bool {
         let now = self.now();
         self.write(|s| {
+            if s.life.become_(status).is_err() {
+                return false;
+            }
             s.undo.clear();
             s.waits.clear();
             let refused = s.life.refusing.take();
-            // every caller comes from a status with this edge; a missing one would show in the state machine's property test
-            if s.life.become_(status).is_err() {
-                return;
-            }
             s.life.holds.clear();
             s.life.waiting.clear();
             s.life.question = None;
@@ -303,7 +300,8 @@ impl Desk {
                 _ => Fact::new("cancelled", FactKind::OrderCancelled, now).told_as(Topic::Cancelled),
             };
             s.journal.publish(fact);
-        });
+            true
+        })
     }
 }
 
@@ -320,7 +318,7 @@ impl Order {
 
     /// Whether a cancel or a refusal is being carried out.
     pub(super) fn is_stopping(&self) -> bool {
-        self.life.status == Status::Cancelling || self.life.refusing.is_some()
+        self.life.status == Status::Cancelling || self.life.refusing.is_some() || self.life.status.is_terminal()
     }
 
     /// What keeps a step from starting now, in words.
@@ -329,7 +327,7 @@ impl Order {
             None
         } else if !self.life.holds.is_empty() {
             Some("the release of a hold")
-        } else if self.funding || !self.life.is_funded() {
+        } else if self.funding || !self.is_covered() {
             Some("the customer's funds, which are being held anew")
         } else if step == Step::Book && self.life.editing {
             Some("the end of a change")
@@ -343,7 +341,8 @@ impl Order {
     /// What makes a step pointless.
     fn interrupts(&self, step: Step, shipment: Option<&ShipmentId>, addresses: u32) -> Option<Interrupted> {
         let booking = shipment.filter(|_| step == Step::Book);
-        if self.life.status == Status::Cancelling && step.undo().is_some() {
+        let over = self.life.status == Status::Cancelling || self.life.status.is_terminal();
+        if over && step.undo().is_some() {
             Some(Interrupted::Stopped)
         } else if booking.is_some_and(|id| self.is_replaced(id)) {
             Some(Interrupted::Replaced)
@@ -351,9 +350,21 @@ impl Order {
             Some(Interrupted::Overtaken)
         } else if booking.is_some() && self.addresses != addresses {
             Some(Interrupted::Redirected)
+        } else if step.refusal().is_some_and(|code| self.has_resolution(code, shipment)) {
+            Some(Interrupted::Settled)
         } else {
             None
         }
+    }
+
+    /// Whether a person has decided about a flag and the step concerned has not picked it up.
+    pub(super) fn has_resolution(&self, code: &str, shipment: Option<&ShipmentId>) -> bool {
+        self.resolved.iter().any(|r| r.code == code && r.shipment.as_ref() == shipment)
+    }
+
+    /// Whether the step that this flag is about is just being asked again.
+    pub(super) fn is_in_flight(&self, code: &str, shipment: Option<&ShipmentId>) -> bool {
+        self.in_flight.iter().any(|(step, id)| step.refusal() == Some(code) && Some(id) == shipment)
     }
 
     /// Calls a person, once per reason.
@@ -364,6 +375,17 @@ impl Order {
             let mut fact = Fact::new(key, FactKind::AttentionRaised, now).because(format!("{code}: {detail}"));
             fact.shipment = shipment.cloned();
             self.journal.publish(fact);
+        }
+    }
+}
+
+impl Order {
+    /// Lowers a flag, if it is up.
+    pub(super) fn lower(&mut self, code: &str, shipment: Option<&ShipmentId>, now: Instant) {
+        if self.life.clear(code, shipment) {
+            self.flags += 1;
+            let key = format!("attention/{code}/cleared/{}", self.flags);
+            self.journal.publish(Fact::new(key, FactKind::AttentionCleared, now).because(code));
         }
     }
 }

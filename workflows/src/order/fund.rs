@@ -65,7 +65,13 @@ async fn renew(desk: &Desk) {
     while !desk.read(Order::is_stopping) {
         match hold_again(desk).await {
             Renewal::Held | Renewal::Stopped => return,
-            Renewal::Refused => ask_a_person(desk).await,
+            Renewal::Again => {}
+            Renewal::Refused => {
+                ask_a_person(desk).await;
+                if desk.read(Order::is_covered) {
+                    return;
+                }
+            }
         }
     }
 }
@@ -73,6 +79,8 @@ async fn renew(desk: &Desk) {
 enum Renewal {
     Held,
     Refused,
+    /// The revision was used before this run was reset: the next one is asked for.
+    Again,
     Stopped,
 }
 
@@ -100,6 +108,7 @@ async fn hold_again(desk: &Desk) -> Renewal {
             Renewal::Refused
         }
         Ok(Authorized::ActionRequired { .. }) => authenticated(desk, revision, amount).await,
+        Ok(Authorized::Released) => Renewal::Again,
         Err(_) => Renewal::Stopped,
     }
 }
@@ -136,6 +145,7 @@ async fn authenticated(desk: &Desk, revision: u32, amount: Money) -> Renewal {
                 return Renewal::Held;
             }
             Ok(Authorized::Declined { .. }) => return Renewal::Refused,
+            Ok(Authorized::Released) => return Renewal::Again,
             Ok(Authorized::ActionRequired { .. }) => {}
             Err(_) => return Renewal::Stopped,
         }
@@ -151,14 +161,29 @@ async fn ask_a_person(desk: &Desk) {
     let nudges = desk.read(|s| s.nudges);
     desk.until_or_at(again, "next try to hold the funds", |s| s.nudges > nudges || s.is_stopping()).await;
     desk.waiting("payment", "");
-    if let Some(resolved) = desk.take_resolution(UNFUNDED, None)
-        && resolved.action == Resolution::Cancel
-    {
-        desk.until(Order::is_stopping).await;
+    let Some(resolved) = desk.take_resolution(UNFUNDED, None) else { return };
+    match resolved.action {
+        Resolution::Cancel => desk.until(Order::is_stopping).await,
+        Resolution::UseExternalReference => {
+            let now = desk.now();
+            desk.write(|s| {
+                let open = owed(s);
+                s.waive(open);
+                let key = format!("waived/{}", s.authorizations);
+                let fact = Fact::new(key, FactKind::PaymentSettledOutside, now).moving(open);
+                s.journal.publish(fact.because(resolved.reference.unwrap_or_default()));
+            });
+        }
+        Resolution::Retry | Resolution::RefundAndClose => {}
     }
 }
 
 impl Order {
+    /// Whether funds are held for what is owed, or nothing is owed any more.
+    pub(super) fn is_covered(&self) -> bool {
+        self.life.is_funded() || owed(self).is_zero()
+    }
+
     /// The revision of a new authorization, whose undo is owed from now on.
     pub(super) fn next_authorization(&mut self) -> u32 {
         self.authorizations += 1;

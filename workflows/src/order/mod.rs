@@ -28,10 +28,10 @@ use oms_contract::start::{OrderLine, OrderStart};
 use oms_domain::Instant;
 use oms_domain::event::{Fact, FactKind};
 use oms_domain::ids::ShipmentId;
-use oms_domain::life::{Life, Refusal, RefusalCode};
+use oms_domain::life::Life;
 use oms_domain::money::Money;
 use oms_domain::order::{Reason, Status};
-use oms_domain::review::{Resolution, ReviewDecision};
+use oms_domain::review::{DEFECT, Resolution, ReviewDecision};
 use oms_domain::shortage::Decision;
 use oms_domain::stock::Allocation;
 use std::collections::BTreeMap;
@@ -41,6 +41,7 @@ use temporalio_workflow::{
     SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult, workflow, workflow_methods,
 };
 
+use crate::saga::Step;
 use clerk::Journal;
 use desk::Desk;
 use undo::Pending;
@@ -78,6 +79,9 @@ pub struct Order {
     still_until: Option<Instant>,
     /// When the watch last looked.
     looked_at: Instant,
+    /// When something was last heard of a parcel that has left, and whether each is watched on its own; not asked before it matters.
+    heard_at: BTreeMap<ShipmentId, Instant>,
+    per_parcel: Option<bool>,
     confirmed_at: Option<Instant>,
     confirming: bool,
     /// What is ordered and what it costs now: an edit or a shortage changes them.
@@ -87,21 +91,26 @@ pub struct Order {
     allocations: Vec<Allocation>,
     reservation: u32,
     changes: u32,
-    /// Lines were taken off for want of stock.
-    dropped: bool,
     /// The live authorization: its revision, the gateway's id, and when it was granted.
     authorization: u32,
     authorizations: u32,
     payment_id: Option<String>,
     authorized_at: Instant,
+    /// Shipments whose money was taken.
+    taken: Vec<ShipmentId>,
     /// Captures on their way; a hold on funds changes only between them.
     capturing: u32,
     funding: bool,
     /// Bookings on their way; an edit begins only once they are called back or made.
     booking: u32,
+    /// Steps on their way whose refusal a person may settle: not while they may still succeed.
+    in_flight: Vec<(Step, ShipmentId)>,
     /// Shipments that a person has closed: nothing more is expected of them.
     closed: Vec<ShipmentId>,
     followed: Vec<ShipmentId>,
+    /// Shipments and edits that a reset run has from its row.
+    adopted: Vec<ShipmentId>,
+    edits_made: Vec<String>,
     /// Shipments that an edit has taken off.
     replaced: Vec<ShipmentId>,
     shipments_made: u32,
@@ -140,6 +149,8 @@ impl Order {
             moved_at: began,
             still_until: None,
             looked_at: began,
+            heard_at: BTreeMap::new(),
+            per_parcel: None,
             confirmed_at: None,
             confirming: false,
             lines: start.lines.clone(),
@@ -147,16 +158,19 @@ impl Order {
             allocations: Vec::new(),
             reservation: 0,
             changes: 0,
-            dropped: false,
             authorization: 0,
             authorizations: 0,
             payment_id: None,
             authorized_at: began,
+            taken: Vec::new(),
             capturing: 0,
             funding: false,
             booking: 0,
+            in_flight: Vec::new(),
             closed: Vec::new(),
             followed: Vec::new(),
+            adopted: Vec::new(),
+            edits_made: Vec::new(),
             replaced: Vec::new(),
             shipments_made: 0,
             edit: None,
@@ -210,11 +224,19 @@ impl Order {
         };
         // what was accepted is handed on before the run closes
         desk.until(|s| s.refunds.is_empty()).await;
-        desk.end(ended);
-        desk.until(|s| s.journal.is_written()).await;
+        if !desk.end(ended) {
+            // a defect of ours: the run stays open, and only a person's cancel goes on from here
+            let detail = format!("the order cannot become {ended} from where it stands");
+            desk.raise(DEFECT, None, &detail, desk.now());
+            desk.until(|s| s.life.status == Status::Cancelling).await;
+            let ended = undo::unwind(&desk, Stop::Cancelled).await;
+            desk.end(ended);
+        }
+        let handed_on = |s: &Order| s.journal.is_written() && s.refunds.is_empty();
+        desk.until(handed_on).await;
         // a parcel may be reported gone while the last record is on its way
         while undo::follow_departures(&desk).await {
-            desk.until(|s| s.journal.is_written()).await;
+            desk.until(handed_on).await;
         }
     }
 
@@ -224,7 +246,7 @@ impl Order {
         confirm::arrange(desk).await?;
         ship::all(desk).await?;
         pay::release_rest(desk).await;
-        Ok(desk.read(|s| s.life.end_of_shipping(s.dropped)))
+        Ok(desk.read(|s| s.life.end_of_shipping()))
     }
 
     fn answer(&self) -> StatusAnswer {
@@ -452,28 +474,5 @@ impl Order {
     #[signal(name = "payment_news")]
     pub fn payment_news(&mut self, _ctx: &mut SyncWorkflowContext<Self>, _input: RawValue) {
         self.payment_news = self.payment_news.saturating_add(1);
-    }
-
-    /// Reads a signal's payload and applies it. What cannot be read or is not allowed is noted on the timeline and changes nothing:
-    /// a decode error would wedge the run for ever. The note never quotes the payload, which may hold anything.
-    fn hear<T: serde::de::DeserializeOwned>(
-        &mut self,
-        now: Instant,
-        name: &str,
-        input: RawValue,
-        apply: impl FnOnce(&mut Self, T) -> Result<(), Refusal>,
-    ) {
-        let read = input.payloads.first().and_then(|payload| serde_json::from_slice::<T>(&payload.data).ok());
-        let outcome = match read {
-            Some(command) => apply(self, command),
-            None => Err(Refusal::new(RefusalCode::ValidationFailed, "its payload could not be read")),
-        };
-        if let Err(refusal) = outcome {
-            self.ignored_signals = self.ignored_signals.saturating_add(1);
-            let fact = Fact::new(format!("ignored/{}", self.ignored_signals), FactKind::SignalIgnored, now)
-                .by("temporal")
-                .because(format!("signal {name}: {refusal}"));
-            self.journal.publish(fact);
-        }
     }
 }

@@ -22,12 +22,12 @@ pub(super) async fn authorize(desk: &Desk) -> Result<(), Stop> {
         desk.write(|s| s.life.payment.status = PaymentStatus::NotRequired);
         return Ok(());
     }
-    let revision = desk.write(Order::next_authorization);
-    let input = Authorize { order_id: start.order_id.clone(), revision, amount: total, method: start.method.clone() };
+    let mut revision = desk.write(Order::next_authorization);
     let mut deadline = None;
     loop {
         let news = desk.read(|s| s.payment_news);
-        match desk.step(Step::Authorize, || Payments::authorize, input.clone(), None).await? {
+        let input = Authorize { order_id: start.order_id.clone(), revision, amount: total, method: start.method.clone() };
+        match desk.step(Step::Authorize, || Payments::authorize, input, None).await? {
             Authorized::Held { payment_id, expires_at } => {
                 let now = desk.now();
                 desk.write(|s| s.hold(revision, payment_id, total, expires_at, now));
@@ -41,6 +41,8 @@ pub(super) async fn authorize(desk: &Desk) -> Result<(), Stop> {
                 desk.clear(ACTION_REQUIRED, None);
                 return Err(Stop::Refused(Reason::PaymentDeclined));
             }
+            // a run that was reset: the hold was renewed or replaced after that
+            Authorized::Released => revision = desk.write(Order::next_authorization),
             Authorized::ActionRequired { .. } => {
                 let by = *deadline.get_or_insert_with(|| after(desk.now(), start.deadlines.payment_action));
                 if !customer_acts(desk, news, by).await? {
@@ -79,40 +81,47 @@ async fn customer_acts(desk: &Desk, heard: u32, by: oms_domain::Instant) -> Resu
 
 /// Takes a shipment's share of the held funds. A refusal never ends the order: a person is called and the gateway is asked again.
 pub(super) async fn capture(desk: &Desk, shipment: &Shipment) {
-    if shipment.amount.is_zero() || desk.read(|s| s.payment_id.is_none()) {
+    let id = &shipment.id;
+    if shipment.amount.is_zero() || desk.read(|s| s.payment_id.is_none() || s.taken.contains(id)) {
         return;
     }
     let mut revision = 1;
     loop {
         // the newest hold: it may have been renewed meanwhile
-        desk.until(|s| !s.funding && s.life.is_funded()).await;
+        desk.until(|s| !s.funding && s.is_covered() || s.has_resolution(CAPTURE_REFUSED, Some(id))).await;
+        if let Some(resolved) = desk.take_resolution(CAPTURE_REFUSED, Some(id))
+            && resolved.action != Resolution::Retry
+        {
+            return settled(desk, shipment, resolved);
+        }
+        if desk.read(|s| !s.life.is_funded() && s.is_covered()) {
+            // a person settled outside whatever was still owed
+            return;
+        }
         let input = desk.read(|s| Capture {
             order_id: s.start.order_id.clone(),
-            shipment_id: shipment.id.clone(),
+            shipment_id: id.clone(),
             payment_id: s.payment_id.clone().unwrap_or_default(),
             revision,
             amount: shipment.amount,
         });
         let held = input.payment_id.clone();
-        match desk.step(Step::Capture, || Payments::capture, input, Some(&shipment.id)).await {
+        match desk.step(Step::Capture, || Payments::capture, input, Some(id)).await {
             Ok(Captured::Taken) => return captured(desk, shipment),
             // it was renewed while this waited for a hold: the old one is gone, the new one pays
             Ok(Captured::Refused { .. }) if desk.read(|s| s.payment_id.as_ref() != Some(&held)) => revision += 1,
             Ok(Captured::Refused { code }) => {
-                if refused(desk, shipment, revision, code).await {
-                    return;
-                }
+                refused(desk, shipment, revision, code).await;
                 revision += 1;
             }
-            // behind the pivot nothing interrupts
+            // behind the pivot nothing stops it; what a person decided meanwhile, the next turn of the loop sees
             Err(_) => {}
         }
     }
 }
 
-/// The gateway refuses to take the money of a parcel that has left: waits for a person or the next try; answers whether a person
-/// has settled it.
-async fn refused(desk: &Desk, shipment: &Shipment, revision: u32, code: String) -> bool {
+/// The gateway refuses to take the money of a parcel that has left: waits for a person or the next try.
+async fn refused(desk: &Desk, shipment: &Shipment, revision: u32, code: String) {
     let now = desk.now();
     let key = format!("capture/{}/refused/{revision}", shipment.id);
     let fact = Fact::new(key, FactKind::PaymentCaptureRefused, now).because(code).about(&shipment.id);
@@ -124,25 +133,32 @@ async fn refused(desk: &Desk, shipment: &Shipment, revision: u32, code: String) 
     let nudges = desk.read(|s| s.nudges);
     desk.until_or_at(again, "next try to take the money", |s: &Order| s.nudges > nudges).await;
     desk.waiting("payment", "");
-    let Some(resolved) = desk.take_resolution(CAPTURE_REFUSED, Some(&shipment.id)) else { return false };
-    if resolved.action == Resolution::Retry {
-        return false;
-    }
+}
+
+/// A person settled the money of a parcel outside, or gives it up.
+fn settled(desk: &Desk, shipment: &Shipment, resolved: super::Resolved) {
     let now = desk.now();
     desk.write(|s| {
-        let payment = &mut s.life.payment;
-        let before = payment.waived.unwrap_or(Money::zero(shipment.amount.currency));
-        payment.waived = before.plus(shipment.amount).ok();
+        s.waive(shipment.amount);
         let key = format!("waived/{}", shipment.id);
         let fact = Fact::new(key, FactKind::PaymentSettledOutside, now).about(&shipment.id).moving(shipment.amount);
         s.journal.publish(fact.because(resolved.reference.unwrap_or_else(|| resolved.action.as_str().to_owned())));
     });
-    true
+}
+
+impl Order {
+    /// Money that will not be taken by us.
+    pub(super) fn waive(&mut self, amount: Money) {
+        let payment = &mut self.life.payment;
+        let before = payment.waived.unwrap_or(Money::zero(amount.currency));
+        payment.waived = before.plus(amount).ok().or(payment.waived);
+    }
 }
 
 fn captured(desk: &Desk, shipment: &Shipment) {
     let now = desk.now();
     desk.write(|s| {
+        s.taken.push(shipment.id.clone());
         let payment = &mut s.life.payment;
         let sum = payment.captured.plus(shipment.amount).unwrap_or(payment.captured);
         payment.captured = sum;

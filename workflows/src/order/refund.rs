@@ -36,7 +36,8 @@ pub(super) async fn pass_on(desk: Desk) {
 /// A person decided that nothing more comes of this parcel: its money goes back.
 pub(super) fn of_shipment(desk: &Desk, shipment: &Shipment, why: &str) {
     desk.write(|s| {
-        if s.life.payment.captured.is_zero() {
+        if !s.taken.contains(&shipment.id) {
+            // nothing was taken for it: it was settled outside
             return;
         }
         let refund_id = RefundId::from_key(shipment.id.as_str(), "closed");

@@ -65,21 +65,25 @@ pub(super) async fn reserve(desk: &Desk) -> Result<(), Stop> {
 
 /// Looks what has arrived for an order that waits: asking again under the same revision answers what is promised by now.
 pub(super) async fn look_again(desk: &Desk) -> Result<(), Stop> {
-    let input = desk.read(Order::reserve_input);
-    let before = desk.read(|s| s.life.waiting.clone());
-    match desk.must(Queue::Inventory, "look what has arrived for the order", || Inventory::reserve, input).await {
-        Reserved::Held { allocations, waiting } => {
-            let now = desk.now();
-            desk.write(|s| {
-                if before != waiting {
-                    s.publish_arrival(now);
-                }
-                s.promise(allocations, waiting);
-            });
-            Ok(())
+    loop {
+        desk.until(|s| !s.life.editing || s.life.status == Status::Cancelling).await;
+        let (input, changes) = desk.read(|s| (s.reserve_input(), s.changes));
+        match desk.must(Queue::Inventory, "look what has arrived for the order", || Inventory::reserve, input).await {
+            // older than a change that was made beside it: what the promise is now, the next look tells
+            Reserved::Held { .. } if desk.read(|s| s.changes != changes || s.life.editing) => {}
+            Reserved::Held { allocations, waiting } => {
+                let now = desk.now();
+                desk.write(|s| {
+                    if s.life.waiting != waiting {
+                        s.publish_arrival(now);
+                    }
+                    s.promise(allocations, waiting);
+                });
+                return Ok(());
+            }
+            // only an undo releases, and it has the word then
+            Reserved::OutOfStock { .. } | Reserved::Released => return Err(Stop::Cancelled),
         }
-        // only an undo releases, and it has the word then
-        Reserved::OutOfStock { .. } | Reserved::Released => Err(Stop::Cancelled),
     }
 }
 
@@ -99,7 +103,7 @@ pub(super) enum Change {
     Released,
 }
 
-/// Makes the promise cover `lines`.
+/// Makes the promise cover `lines`; what is in labelled parcels stays where it is.
 pub(super) async fn change(desk: &Desk, lines: Vec<Quantity>, policy: ShortagePolicy) -> Change {
     let input = desk.write(|s| {
         s.changes += 1;
@@ -108,6 +112,7 @@ pub(super) async fn change(desk: &Desk, lines: Vec<Quantity>, policy: ShortagePo
             change: s.changes,
             lines,
             policy,
+            keep: s.labelled().map(|p| Allocation { location: p.location.clone(), lines: p.lines.clone() }).collect(),
             placed_at: s.start.placed_at,
             strategy: s.start.strategy,
         }

@@ -7,13 +7,13 @@ use oms_contract::definitions::Inventory;
 use oms_domain::event::{Fact, FactKind};
 use oms_domain::ids::ShipmentId;
 use oms_domain::order::Status;
-use oms_domain::review::{LOST, NO_SCAN, RETURNED_TO_SENDER, Resolution};
+use oms_domain::review::{DEFECT, LOST, NO_SCAN, RETURNED_TO_SENDER, Resolution};
 use oms_domain::shipment::{Shipment, ShipmentStatus};
 use temporalio_workflow::workflows::{join, join_all};
 
 use super::book::{Way, book, call_off};
 use super::desk::{Desk, after};
-use super::{Order, Stop, pay, refund, shortage};
+use super::{Order, Stop, pay, refund, shortage, undo};
 use crate::saga::Step;
 
 /// Sees every shipment through, those included that come later, when goods arrive or lines change.
@@ -45,7 +45,19 @@ async fn follow_up(desk: &Desk) -> Result<(), Stop> {
         if desk.read(Order::is_planned) {
             return if desk.read(|s| s.life.status == Status::Cancelling) { Err(Stop::Cancelled) } else { Ok(()) };
         }
-        shortage::rest(desk).await?;
+        if let Err(stop) = shortage::rest(desk).await {
+            if desk.read(|s| s.life.status != Status::Cancelling) {
+                // parcels may be under way: the order waits for a person and does not end half done
+                desk.raise(
+                    DEFECT,
+                    None,
+                    "the wait for the rest of the goods ended, and the order cannot be cancelled",
+                    desk.now(),
+                );
+                desk.until(Order::is_planned).await;
+            }
+            return Err(stop);
+        }
         desk.write(Order::add_shipments);
     }
 }
@@ -57,11 +69,18 @@ async fn fulfil(desk: Desk, id: ShipmentId) -> Result<(), Stop> {
         return Ok(());
     }
     desk.waiting(id.as_str(), "the warehouse, to hand the parcel over to the carrier");
-    desk.until(|s| s.has_departed(&id) || s.life.status == Status::Cancelling).await;
+    desk.until(|s| s.has_departed(&id) || s.is_replaced(&id) || s.life.status == Status::Cancelling).await;
     if desk.read(|s| s.life.status == Status::Cancelling) {
         return Err(Stop::Cancelled);
     }
     desk.waiting(id.as_str(), "");
+    if desk.read(|s| s.is_replaced(&id)) {
+        // units of it were cancelled; a parcel that left all the same needs its courier, and the editor follows it
+        if !desk.read(|s| s.has_departed(&id)) {
+            undo::take_bookings_back(&desk, &id).await;
+        }
+        return Ok(());
+    }
     let Some(shipment) = desk.read(|s| s.shipment(&id)) else { return Ok(()) };
     join!(commit(&desk, &shipment), pay::capture(&desk, &shipment), call_off(&desk, &id, way));
     arrive(&desk, &shipment).await;
@@ -90,6 +109,9 @@ async fn arrive(desk: &Desk, shipment: &Shipment) {
     let id = &shipment.id;
     desk.waiting(id.as_str(), "the carrier, to deliver the parcel");
     loop {
+        if desk.read(|s| s.closed.contains(id)) {
+            break;
+        }
         let delivered = |s: &Order| s.shipment(id).is_some_and(|s| s.status == ShipmentStatus::Delivered);
         desk.until(|s| delivered(s) || s.closing(id).is_some()).await;
         if desk.read(delivered) {
@@ -147,17 +169,17 @@ impl Order {
         self.life.shipments.iter().find(|s| s.id == *id).cloned()
     }
 
-    /// Whether no further shipment will come: nothing waits, nothing is being changed, nothing can change any more.
+    /// Whether no further shipment will come: everything has left that ever will, nothing is being changed, nothing that is promised
+    /// is in no parcel.
     fn is_planned(&self) -> bool {
-        let open = |s: &Shipment| s.status == ShipmentStatus::Pending;
-        let settled = self.life.waiting.is_empty() && !self.life.editing && !self.life.live_shipments().any(open);
+        let settled = self.life.all_departed() && !self.life.editing && self.is_assigned();
         settled || self.life.status == Status::Cancelling
     }
 
     /// Parcels that left, have not arrived and are still expected.
-    fn under_way(&self) -> impl Iterator<Item = &Shipment> {
+    pub(super) fn under_way(&self) -> impl Iterator<Item = &Shipment> {
         let here = |s: &&Shipment| s.status.departed() && s.status != ShipmentStatus::Delivered;
-        self.life.shipments.iter().filter(here).filter(|s| !self.closed.contains(&s.id))
+        self.life.live_shipments().filter(here).filter(|s| !self.closed.contains(&s.id))
     }
 
     /// The flag about this parcel that a person has resolved, and the shipment it names.
@@ -166,6 +188,10 @@ impl Order {
             let found = self.resolved.iter().any(|r| r.code == code && r.shipment.as_ref() == shipment);
             found.then(|| (code, shipment.cloned()))
         };
-        about(LOST, Some(id)).or_else(|| about(RETURNED_TO_SENDER, Some(id))).or_else(|| about(NO_SCAN, None))
+        about(LOST, Some(id))
+            .or_else(|| about(RETURNED_TO_SENDER, Some(id)))
+            .or_else(|| about(NO_SCAN, Some(id)))
+            // one for all of them, as runs from before flags named their parcel raised it
+            .or_else(|| about(NO_SCAN, None))
     }
 }

@@ -55,6 +55,8 @@ async fn wait(desk: &Desk, enough: impl Fn(&Order) -> bool + Copy) -> Result<(),
         match ask(desk, enough).await? {
             None => return Ok(()),
             Some(Decision::Wait) => {}
+            // all came in the same moment
+            Some(Decision::ShipAvailable) if desk.read(|s| s.life.waiting.is_empty()) => return Ok(()),
             Some(Decision::ShipAvailable) => return give_up(desk, false).await,
             Some(Decision::Cancel) => return give_up(desk, true).await,
         }
@@ -112,32 +114,42 @@ async fn ask(desk: &Desk, enough: impl Fn(&Order) -> bool) -> Result<Option<Deci
         s.life.question = None;
         s.decision.take()
     });
-    if !late? {
+    let late = late?;
+    if let Some(answer) = answer {
+        // what the customer was told to have decided holds, even if the goods came in the same moment
+        return Ok(Some(answer));
+    }
+    if !late {
         return Ok(None);
     }
-    if answer.is_none() {
-        let reason = format!("{}: nobody decided in time", default.as_str());
-        desk.publish(Fact::new(format!("question/{round}/decided"), FactKind::OrderQuestionDecided, desk.now()).because(reason));
-    }
-    Ok(Some(answer.unwrap_or(default)))
+    let reason = format!("{}: nobody decided in time", default.as_str());
+    desk.publish(Fact::new(format!("question/{round}/decided"), FactKind::OrderQuestionDecided, desk.now()).because(reason));
+    Ok(Some(default))
 }
 
 /// Gives the missing goods up; the whole order, if it is to ship nothing else.
 async fn give_up(desk: &Desk, all: bool) -> Result<(), Stop> {
-    desk.until(|s| !s.life.editing).await;
-    let nothing = desk.read(|s| s.allocations.is_empty() || (all && s.life.live_shipments().next().is_none()));
-    if nothing {
-        desk.write(|s| s.give_up());
-        return Err(Stop::Cancelled);
-    }
-    desk.write(|s| s.life.editing = true);
-    let kept = desk.read(|s| sums(s.allocations.iter().flat_map(|a| &a.lines)));
-    let lines = kept.iter().map(|(sku, quantity)| Quantity { sku: sku.clone(), quantity: *quantity }).collect();
-    let outcome = change(desk, lines, ShortagePolicy::Reject).await;
-    desk.write(|s| s.life.editing = false);
-    if outcome != Change::Done {
-        desk.until(|s| s.life.status == Status::Cancelling).await;
-        return Err(Stop::Cancelled);
+    loop {
+        desk.until(|s| !s.life.editing).await;
+        let nothing = desk.read(|s| s.allocations.is_empty() || (all && s.life.live_shipments().next().is_none()));
+        if nothing {
+            desk.write(|s| s.give_up());
+            return Err(Stop::Cancelled);
+        }
+        desk.write(|s| s.life.editing = true);
+        let kept = desk.read(|s| sums(s.allocations.iter().flat_map(|a| &a.lines)));
+        let lines = kept.iter().map(|(sku, quantity)| Quantity { sku: sku.clone(), quantity: *quantity }).collect();
+        let outcome = change(desk, lines, ShortagePolicy::Reject).await;
+        desk.write(|s| s.life.editing = false);
+        match outcome {
+            Change::Done => break,
+            // we promise less than we thought: see what there is, and give the rest up
+            Change::OutOfStock => look_again(desk).await?,
+            Change::Released => {
+                desk.until(|s| s.life.status == Status::Cancelling).await;
+                return Err(Stop::Cancelled);
+            }
+        }
     }
     let now = desk.now();
     desk.write(|s| s.drop_missing(now));
@@ -178,15 +190,20 @@ impl Order {
             .collect();
         let before = self.total;
         let totals = self.totals_of(&lines);
-        self.dropped = true;
+        self.life.dropped = true;
         self.lines.clone_from(&lines);
+        self.total = totals.total;
+        if !self.life.shipments.is_empty() {
+            self.add_shipments();
+        }
+        self.share_out();
+        let totals = self.carried(totals);
         self.total = totals.total;
         let key = format!("dropped/{}", self.changes);
         let mut fact = Fact::new(key, FactKind::OrderLinesDropped, now).told_as(Topic::Edited);
         fact.amount = before.minus(totals.total).ok();
         self.journal.publish(fact);
         self.journal.amend(Amend { edit: None, lines, totals });
-        self.share_out();
     }
 
     fn totals_of(&self, lines: &[OrderLine]) -> Totals {

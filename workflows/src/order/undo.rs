@@ -54,6 +54,8 @@ impl Order {
 
 /// Takes everything back and answers the terminal status.
 pub(super) async fn unwind(desk: &Desk, stop: Stop) -> Status {
+    // nothing is waited for any more: an undo that hangs is seen in time
+    desk.write(|s| s.still_until = None);
     if let Stop::Refused(reason) = stop {
         // a cancel that was accepted before the refusal came stands
         desk.write(|s| {

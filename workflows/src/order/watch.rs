@@ -4,8 +4,10 @@ use futures::FutureExt;
 use oms_contract::command::Cancel;
 use oms_domain::Instant;
 use oms_domain::event::{Fact, FactKind};
+use oms_domain::ids::ShipmentId;
 use oms_domain::life::Why;
 use oms_domain::review::{NO_SCAN, STUCK};
+use oms_domain::shipment::Shipment;
 use std::time::Duration;
 use temporalio_workflow::CancellableFuture;
 use temporalio_workflow::workflows::select;
@@ -46,23 +48,41 @@ pub(super) async fn end_holds(desk: Desk) {
     }
 }
 
-/// The flag of an order that stands still, and of a parcel of which nobody hears.
-fn flag(order: &Order) -> (&'static str, &'static str) {
-    if order.life.departed() {
-        (NO_SCAN, "the parcel left and was not reported delivered in time")
-    } else {
-        (STUCK, "the order has not moved in time; see what it waits on")
-    }
-}
+/// The change after which each parcel of a split order has a deadline of its own; before it one served them all.
+const NO_SCAN_PER_PARCEL: &str = "no_scan_per_parcel";
 
 /// What a wait that ends by itself may be late before a person is called.
 const LATE_MAX: Duration = Duration::from_secs(60);
 
-/// When a person is called unless something moves.
-fn deadline(order: &Order) -> Instant {
+/// When a person is called because the order as a whole stands still.
+fn standstill(order: &Order) -> Instant {
     let deadlines = &order.start.deadlines;
-    let still = after(order.moved_at, if order.life.departed() { deadlines.no_scan } else { deadlines.stuck });
+    let heard = order.under_way().map(|s| order.heard(&s.id)).fold(order.moved_at, Instant::max);
+    let still = if order.life.departed() { after(heard, deadlines.no_scan) } else { after(order.moved_at, deadlines.stuck) };
     order.still_until.map_or(still, |until| still.max(after(until, LATE_MAX)))
+}
+
+/// When a person is called because what has not left yet stands still.
+fn stuck(order: &Order) -> Instant {
+    let still = after(order.moved_at, order.start.deadlines.stuck);
+    order.still_until.map_or(still, |until| still.max(after(until, LATE_MAX)))
+}
+
+/// Parcels under way, and when a person is called about each that none was called about yet.
+fn silent_at(order: &Order) -> impl Iterator<Item = (&ShipmentId, Instant)> {
+    let flagged = |s: &&Shipment| order.life.attention.iter().any(|a| a.code == NO_SCAN && a.shipment.as_ref() == Some(&s.id));
+    let at = |s: &Shipment| after(order.heard(&s.id), order.start.deadlines.no_scan);
+    order.under_way().filter(move |s| !flagged(s)).map(move |s| (&s.id, at(s)))
+}
+
+/// When a person is called unless something moves. `called`: how the order stood when one was called about the whole of it.
+fn deadline(order: &Order, called: Option<Instant>) -> Option<Instant> {
+    let quiet = called.is_some_and(|at| order.moved_at <= at);
+    if order.per_parcel != Some(true) || order.under_way().next().is_none() {
+        return (!quiet).then(|| standstill(order));
+    }
+    let rest = (!quiet && !order.life.all_departed()).then(|| stuck(order));
+    silent_at(order).map(|(_, at)| at).chain(rest).min()
 }
 
 /// The next renewal of the hold on funds that the treasurer has not been told of. What was told takes as long as it takes: a timer
@@ -77,7 +97,8 @@ pub(super) fn due(order: &Order) -> Option<Instant> {
         return None;
     }
     let ends = order.life.holds.iter().map(|hold| hold.until).collect::<Option<Vec<_>>>()?;
-    Some(ends.into_iter().map(|end| after(end, LATE_MAX)).fold(deadline(order), Instant::max))
+    let deadline = deadline(order, None).unwrap_or_else(|| standstill(order));
+    Some(ends.into_iter().map(|end| after(end, LATE_MAX)).fold(deadline, Instant::max))
 }
 
 /// Calls a person when nothing moves, and looks at the clock for the treasurer. One timer serves all stages: when it fires it looks
@@ -85,49 +106,84 @@ pub(super) fn due(order: &Order) -> Option<Instant> {
 pub(super) async fn call_a_person(desk: Desk) {
     let mut called: Option<Instant> = None;
     loop {
-        if let Some(still) = called {
-            // a hold is a known reason to stand still; its release is a move
-            let moves = |s: &Order| s.moved_at > still;
-            match desk.read(renewal) {
-                Some(at) => desk.until_or_at(at, "the hold on the funds ends soon", moves).await,
-                None => {
-                    desk.until(|s| moves(s) || renewal(s).is_some()).await;
-                    true
-                }
-            };
+        // a hold is a known reason to stand still; its release is a move
+        let moved = |s: &Order| called.is_some_and(|at| s.moved_at > at);
+        if desk.read(moved) {
+            let code = desk.read(|s| if s.life.departed() { NO_SCAN } else { STUCK });
+            for code in [code, STUCK] {
+                desk.clear(code, None);
+            }
+            called = None;
+            continue;
+        }
+        let next = |s: &Order| renewal(s).into_iter().chain(deadline(s, called)).min();
+        let Some(due) = desk.read(next) else {
+            desk.until(|s| next(s).is_some() || moved(s)).await;
+            continue;
+        };
+        // a later deadline needs no new timer, an earlier one does
+        let earlier = desk.until(|s| next(s).is_some_and(|at| at < due) || moved(s));
+        if fires(&desk, due, earlier).await {
             let now = desk.now();
             desk.write(|s| s.looked_at = now);
-            if desk.read(moves) {
-                let (code, _) = desk.read(flag);
-                for code in [code, STUCK] {
-                    desk.clear(code, None);
-                }
-                called = None;
+            if let Some(at) = call(&desk, called, now) {
+                called = Some(at);
             }
-            continue;
         }
-        let next = |s: &Order| renewal(s).map_or(deadline(s), |at| at.min(deadline(s)));
-        let due = desk.read(next);
-        let mut timer = desk.timer(due, "a person looks if nothing moves until then");
-        // a later deadline needs no new timer, an earlier one does
-        let mut earlier = Box::pin(desk.until(|s| next(s) < due).fuse());
-        let fired = select! {
-            _ = timer => true,
-            () = earlier => false,
-        };
-        if !fired {
-            timer.cancel();
-            continue;
+    }
+}
+
+/// Waits until `due`; `false` when `earlier` comes before it.
+async fn fires(desk: &Desk, due: Instant, earlier: impl Future<Output = ()>) -> bool {
+    let mut timer = desk.timer(due, "a person looks if nothing moves until then");
+    let mut earlier = Box::pin(earlier.fuse());
+    let mut splits = Box::pin(desk.until(|s| s.per_parcel.is_none() && s.is_split()).fuse());
+    loop {
+        select! {
+            _ = timer => return true,
+            () = earlier => {
+                timer.cancel();
+                return false;
+            }
+            () = splits => {
+                // asked only where it makes a difference: the answer costs the history of an order two events
+                let per_parcel = desk.ctx().patched(NO_SCAN_PER_PARCEL);
+                desk.write(|s| s.per_parcel = Some(per_parcel));
+            }
         }
-        let now = desk.now();
-        desk.write(|s| s.looked_at = now);
-        if desk.read(deadline) > now {
-            continue;
+    }
+}
+
+/// Raises the flags that are due by `now`; answers how the order stood if a person was called about the whole of it.
+fn call(desk: &Desk, called: Option<Instant>, now: Instant) -> Option<Instant> {
+    desk.write(|s| {
+        let quiet = called.is_some_and(|at| s.moved_at <= at);
+        let under_way = s.under_way().next().is_some();
+        let apart = under_way && s.per_parcel == Some(true);
+        let silent: Vec<ShipmentId> = silent_at(s).filter(|(_, at)| !apart || *at <= now).map(|(id, _)| id.clone()).collect();
+        let over = if apart { !s.life.all_departed() && stuck(s) <= now } else { standstill(s) <= now };
+        let whole = over && !quiet;
+        let open = s.life.holds.is_empty();
+        if apart || whole && open {
+            for id in &silent {
+                s.raise(NO_SCAN, Some(id), "the parcel left and was not reported delivered in time", now);
+            }
         }
-        let ((code, detail), held) = desk.read(|s| (flag(s), !s.life.holds.is_empty()));
-        if !held {
-            desk.raise(code, None, detail, now);
+        if whole && open && (apart || !under_way) {
+            s.raise(STUCK, None, "the order has not moved in time; see what it waits on", now);
         }
-        called = Some(desk.read(|s| s.moved_at));
+        whole.then_some(s.moved_at)
+    })
+}
+
+impl Order {
+    /// When something was last heard of a parcel.
+    fn heard(&self, id: &ShipmentId) -> Instant {
+        self.heard_at.get(id).copied().unwrap_or(self.moved_at)
+    }
+
+    /// Whether a parcel has left while more of the order is to come on its own.
+    fn is_split(&self) -> bool {
+        self.life.departed() && (self.life.live_shipments().nth(1).is_some() || !self.life.waiting.is_empty())
     }
 }

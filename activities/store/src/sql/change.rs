@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use oms_domain::Instant;
-use oms_domain::ids::{OrderId, Sku};
+use oms_domain::ids::{Location, OrderId, Sku};
 use oms_domain::shortage::ShortagePolicy;
 use oms_domain::stock;
 use sqlx::types::Json;
@@ -102,10 +102,17 @@ async fn cover(
     // places that rank last give back first
     let lines: Vec<_> = own.iter().filter(|h| h.is_open()).flat_map(|h| h.lines.iter().map(move |l| (h.revision, l))).collect();
     let places = ranking.sorted(lines.iter().map(|(_, line)| &line.location));
+    let mut kept = kept(change, own);
     for (sku, mut units) in surplus {
         for place in places.iter().rev() {
             for (revision, line) in lines.iter().filter(|(_, l)| l.sku == sku && l.location == **place) {
-                let back = (line.quantity - line.committed).min(units);
+                let open = line.quantity - line.committed;
+                let stays = kept.get_mut(&(&line.location, &line.sku)).map_or(0, |kept| {
+                    let stays = (*kept).min(open);
+                    *kept -= stays;
+                    stays
+                });
+                let back = (open - stays).min(units);
                 if back > 0 {
                     units -= back;
                     shrink(connection, &change.order_id, *revision, line, back).await?;
@@ -121,6 +128,22 @@ async fn cover(
     let place = Place { order_id: &change.order_id, revision, placed_at: change.placed_at, strategy: change.strategy };
     backorders::queue(connection, &place, &missing, now).await?;
     Ok(None)
+}
+
+/// Units that parcels hold which stay as they are and have not left, by place and article.
+fn kept<'a>(change: &'a ChangeStock, own: &'a [Held]) -> BTreeMap<(&'a Location, &'a Sku), i64> {
+    let mut kept: BTreeMap<(&Location, &Sku), i64> = BTreeMap::new();
+    for place in &change.keep {
+        for line in &place.lines {
+            *kept.entry((&place.location, &line.sku)).or_default() += i64::from(line.quantity);
+        }
+    }
+    for line in own.iter().flat_map(|held| &held.lines) {
+        if let Some(units) = kept.get_mut(&(&line.location, &line.sku)) {
+            *units = (*units - line.committed).max(0);
+        }
+    }
+    kept
 }
 
 /// Units that are too many and units that lack, by article. Units that left count, whatever became of their reservation.

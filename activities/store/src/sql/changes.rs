@@ -118,16 +118,17 @@ pub(crate) async fn amend(connection: &mut Conn, order: &OrderId, amend: &Amend)
             .bind(order.as_str())
             .fetch_one(&mut *connection)
             .await?;
-    let (lines, totals) = match proposal {
+    let lines = match proposal {
         Some(edit) => {
             sqlx::query::<Db>("UPDATE edits SET state = 'applied', reason = NULL WHERE id = $1")
                 .bind(&edit.id)
                 .execute(&mut *connection)
                 .await?;
-            (edit.lines, edit.totals)
+            edit.lines
         }
-        None => (relined(&own, &amend.lines)?, amend.totals),
+        None => relined(&own, &amend.lines)?,
     };
+    let totals = amend.totals;
     sqlx::query::<Db>("UPDATE orders SET lines = $2, totals = $3, total_minor = $4 WHERE id = $1")
         .bind(order.as_str())
         .bind(Json(&lines))

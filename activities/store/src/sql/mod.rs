@@ -40,6 +40,7 @@ pub(crate) mod scans;
 pub(crate) mod schema;
 pub(crate) mod shelf;
 pub(crate) mod shipments;
+pub(crate) mod standing;
 pub(crate) mod stock;
 pub(crate) mod stuck;
 pub(crate) mod switches;

@@ -63,7 +63,7 @@ pub(crate) async fn record(pools: &Pools, record: &Record, now: Instant) -> Resu
     // an order that is confirmed (or over) was confirmed once: a late repeat must not find its reservation gone
     let confirms = record.confirm && row.status.rank() < Status::Confirmed.rank();
     if confirms && !reservations::confirm(&mut tx, &record.order_id, now).await? {
-        return Ok(Recorded { rev: row.rev, seq: row.seq, status: row.status, lapsed: true });
+        return Ok(Recorded { lapsed: true, ..answer(&row) });
     }
     let before = row.seq;
     add_facts(&mut tx, &mut row, &record.facts, now).await?;
@@ -72,7 +72,10 @@ pub(crate) async fn record(pools: &Pools, record: &Record, now: Instant) -> Resu
     // is taken goes on record under the next one, which its answer tells the run
     let taken = record.rev == row.rev && record.life != row.life;
     let rev = record.rev + u64::from(taken);
-    let news = rev > row.rev && record.life.status.rank() >= row.status.rank();
+    let repeat = record.rev == row.rev && !taken;
+    // a run that was reset plans anew what was confirmed before: the row stands, and tells the run
+    let confirmed_before = record.confirm && !confirms && !repeat;
+    let news = rev > row.rev && record.life.status.rank() >= row.status.rank() && !confirmed_before;
     if news {
         if let Some(change) = &record.amend {
             changes::amend(&mut tx, &row.id, change).await?;
@@ -88,7 +91,12 @@ pub(crate) async fn record(pools: &Pools, record: &Record, now: Instant) -> Resu
         scans::insert(&mut tx, &record.order_id, scan, *result, now).await?;
     }
     tx.commit().await?;
-    Ok(Recorded { rev: row.rev, seq: row.seq, status: row.status, lapsed: false })
+    Ok(Recorded { behind: !news && !repeat, confirmed_before, ..answer(&row) })
+}
+
+/// The row as a run's answer shows it.
+fn answer(row: &Row) -> Recorded {
+    Recorded { rev: row.rev, seq: row.seq, status: row.status, lapsed: false, behind: false, confirmed_before: false }
 }
 
 pub(crate) async fn append(
@@ -115,7 +123,7 @@ pub(crate) async fn append(
         scans::insert(&mut tx, order_id, scan, *result, now).await?;
     }
     tx.commit().await?;
-    Ok(Recorded { rev: row.rev, seq: row.seq, status: row.status, lapsed: false })
+    Ok(answer(&row))
 }
 
 /// Opens and closes the items that a story names; answers whether anything is new.

@@ -34,7 +34,10 @@ async fn facts_once_in_order(world: World) {
     ];
     let first = record("o", 3, life(Status::Confirmed), facts);
     let recorded = store.record(&first, at(1)).await.unwrap();
-    assert_eq!(recorded, Recorded { rev: 3, seq: 3, status: Status::Confirmed, lapsed: false });
+    assert_eq!(
+        recorded,
+        Recorded { rev: 3, seq: 3, status: Status::Confirmed, lapsed: false, behind: false, confirmed_before: false }
+    );
     assert_eq!(store.record(&first, at(2)).await.unwrap(), recorded);
     let more = vec![fact("confirmed", OrderConfirmed), fact("captured", PaymentCaptured).by("system"), shipped];
     let recorded = store.record(&record("o", 4, life(Status::Confirmed), more), at(3)).await.unwrap();
@@ -118,7 +121,10 @@ async fn confirm_or_lapse(world: World) {
     world.reserve("p", &[("a", 2)], 0).await;
     for key in ["p", "q"] {
         let lapsed = store.record(&confirm(key, 1), at(600)).await.unwrap();
-        assert_eq!(lapsed, Recorded { rev: 0, seq: 0, status: Status::Placed, lapsed: true });
+        assert_eq!(
+            lapsed,
+            Recorded { rev: 0, seq: 0, status: Status::Placed, lapsed: true, behind: false, confirmed_before: false }
+        );
     }
     assert_eq!(store.timeline(&order_id("p")).await.unwrap(), [], "nothing at all was written");
     let mut anew = wish("p", 2, &[("a", 2)]);
@@ -216,7 +222,10 @@ async fn append_after_the_end(world: World) {
     let id = order_id("o");
     let run = || store.append(&id, &facts, change(), Some((shipped.clone(), ScanResult::Applied)), at(2));
     let recorded = run().await.unwrap();
-    assert_eq!(recorded, Recorded { rev: 8, seq: 2, status: Status::Cancelled, lapsed: false });
+    assert_eq!(
+        recorded,
+        Recorded { rev: 8, seq: 2, status: Status::Cancelled, lapsed: false, behind: false, confirmed_before: false }
+    );
     assert_eq!(run().await.unwrap(), recorded);
     let order = store.order(&order_id("o")).await.unwrap().unwrap();
     assert_eq!((order.life.attention.len(), order.life.shipments[0].status), (1, ShipmentStatus::Shipped));
@@ -265,7 +274,10 @@ async fn append_beside_an_open_run(world: World) {
     let heard = (scan("o", "e-1", ScanType::Shipped), ScanResult::Stale);
     let run = || store.append(&id, &facts, change(), Some(heard.clone()), at(2));
     let appended = run().await.unwrap();
-    assert_eq!(appended, Recorded { rev: 3, seq: 2, status: Status::Confirmed, lapsed: false });
+    assert_eq!(
+        appended,
+        Recorded { rev: 3, seq: 2, status: Status::Confirmed, lapsed: false, behind: false, confirmed_before: false }
+    );
     assert_eq!(run().await.unwrap(), appended);
     let after = store.order(&id).await.unwrap().unwrap();
     assert_eq!((after.rev, &after.life, after.seq), (3, &before.life, 2), "the run's state is the run's");
@@ -275,7 +287,7 @@ async fn append_beside_an_open_run(world: World) {
     let mut on = confirmed("o");
     on.status = Status::Shipped;
     let next = store.record(&record("o", 4, on, vec![fact("shipped", ShipmentShipped)]), at(3)).await.unwrap();
-    assert_eq!(next, Recorded { rev: 4, seq: 3, status: Status::Shipped, lapsed: false });
+    assert_eq!(next, Recorded { rev: 4, seq: 3, status: Status::Shipped, lapsed: false, behind: false, confirmed_before: false });
     assert!(store.order(&id).await.unwrap().unwrap().items_open);
     let kinds: Vec<_> = store.timeline(&id).await.unwrap().into_iter().filter_map(|e| e.seq.map(|_| e.kind)).collect();
     assert_eq!(kinds, ["order.confirmed", "refund.requested", "shipment.shipped"]);

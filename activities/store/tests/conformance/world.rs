@@ -199,7 +199,7 @@ pub(crate) fn patient(order: &str, placed: i64, lines: &[(&str, u32)]) -> Reserv
 /// Another wish of such an order.
 pub(crate) fn another(order: &str, change: u32, policy: ShortagePolicy, lines: &[(&str, u32)]) -> ChangeStock {
     let (placed_at, strategy) = (at(0), Strategy::FewestShipments);
-    ChangeStock { order_id: order_id(order), change, lines: quantities(lines), policy, placed_at, strategy }
+    ChangeStock { order_id: order_id(order), change, lines: quantities(lines), policy, keep: Vec::new(), placed_at, strategy }
 }
 pub(crate) fn parcel(order: &str, location: &str, lines: &[(&str, u32)]) -> CommitStock {
     let (order_id, shipment_id) = (order_id(order), shipment_id(order, 1));
@@ -269,6 +269,7 @@ pub(crate) fn shipment(key: &str, number: u32, status: ShipmentStatus) -> Shipme
         carrier: None,
         tracking_number: None,
         more_packages: Vec::new(),
+        stray: false,
     }
 }
 pub(crate) fn scan(key: &str, event_id: &str, kind: ScanType) -> Scan {

@@ -45,6 +45,20 @@ impl Life {
             let detail = "a label is bought for everything, so the lines can no longer change; cancel, or ask for a return later";
             return Err(Refusal::new(RefusalCode::TooLate, detail));
         }
+        self.check_arranged()
+    }
+
+    /// Whether units may be cancelled, one change at a time: whatever has not left. Errors: [`Refusal`].
+    pub fn check_partial_cancel(&self) -> Result<(), Refusal> {
+        self.check_going("the lines")?;
+        if self.live_shipments().next().is_some() && self.all_departed() {
+            let detail = "every parcel has left, so nothing can be taken off any more; ask for a return instead";
+            return Err(Refusal::new(RefusalCode::TooLate, detail));
+        }
+        self.check_arranged()
+    }
+
+    fn check_arranged(&self) -> Result<(), Refusal> {
         let arranging = self.status == Status::Placed || self.status == Status::InReview && self.review.is_none();
         if arranging {
             return Err(Refusal::new(RefusalCode::NotAllowedNow, "stock and money are being arranged; try again in a moment"));

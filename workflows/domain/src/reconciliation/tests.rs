@@ -26,6 +26,7 @@ fn books(status: Status, shipments: &[ShipmentStatus]) -> OrderBooks {
         carrier: None,
         tracking_number: None,
         more_packages: Vec::new(),
+        stray: false,
     };
     let mut life = Life { status, ..Life::placed(Currency::parse("EUR").unwrap()) };
     life.shipments = shipments.iter().enumerate().map(shipment).collect();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use oms_contract::command::Resolve;
 use oms_contract::names::{Queue, return_workflow};
 use oms_contract::refund::Terms;
 use oms_contract::returning::{ApproveReturn, ReceiveReturn, RejectReturn};
@@ -10,13 +11,14 @@ use oms_domain::ids::{Location, OrderId};
 use oms_domain::life::Why;
 use oms_domain::refund::{RefundId, RefundState};
 use oms_domain::returning::{Condition, Inspected, ReturnId, ReturnState};
+use oms_domain::review::Resolution;
 use oms_domain::stock::Quantity;
 use oms_gateways::carrier::BookingStatus;
 use oms_gateways::faults::{Fault, FaultMode, Party};
-use oms_store::{NewReturn, ReturnRequested, StoredReturn};
+use oms_store::{ItemFilter, ItemState, NewReturn, ReturnRequested, StoredReturn};
 use temporalio_client::{Client, WorkflowHandle};
 
-use crate::refunds::{delivered, refund_is, returned, timeline};
+use crate::refunds::{delivered, impatient, item_is, open_item, refund_is, returned, timeline};
 use crate::support::books;
 use crate::support::http::{fresh, order_of};
 use crate::support::stack::shared;
@@ -54,7 +56,7 @@ pub async fn approve(world: &World, id: &ReturnId) -> bool {
     run(world, id).execute_update(mark::ApproveReturnUpdate, command, Default::default()).await.is_ok()
 }
 
-async fn reject(world: &World, id: &ReturnId) -> bool {
+pub async fn reject(world: &World, id: &ReturnId) -> bool {
     let command = RejectReturn { reason: Why::parse("worn").unwrap(), actor: Some("clerk".into()) };
     run(world, id).execute_update(mark::RejectReturnUpdate, command, Default::default()).await.is_ok()
 }
@@ -179,6 +181,62 @@ async fn crashes_and_outages_lose_nothing() {
     assert_eq!(level.on_hand, 10);
     let bookings = world.sandbox.carrier.bookings().await.unwrap();
     assert_eq!(bookings.iter().filter(|b| b.shipment_id.as_str() == id.as_str()).count(), 1);
+    books::balanced(&world).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_called_about_a_return_without_an_answer() {
+    let mut world = impatient().await;
+    let order = delivered(&world, "one", "pm_card_visa", 2).await;
+    let faults = world.sandbox.faults.clone();
+    faults.set(Party::Carrier, &Fault::lasting(FaultMode::Error)).await.unwrap();
+    let id = ask(&world, &order, "r", 1).await;
+    let other = ask(&world, &order, "other", 1).await;
+    assert!(approve(&world, &id).await && approve(&world, &other).await);
+    let called = async |about: &ReturnId| {
+        until(&format!("a person is called about {about}"), PATIENT, || async {
+            let filter = ItemFilter { state: Some(ItemState::Open), ..Default::default() };
+            let items = world.store.review_items(&filter, None, 9).await.unwrap();
+            items.into_iter().find(|item| item.subject == about.as_str())
+        })
+        .await
+    };
+    let (item, label) = (called(&id).await, called(&other).await);
+    assert_eq!((item.kind.as_str(), label.kind.as_str()), ("return_label_unanswered", "return_label_unanswered"));
+    // one gets a label of another carrier's, the other one gets its own once the carrier answers
+    let command = Resolve {
+        item: label.id.clone(),
+        action: Resolution::UseExternalReference,
+        reference: Some("OTHER-7".into()),
+        reason: Why::parse("by another carrier").unwrap(),
+        actor: Some("tester".into()),
+    };
+    run(&world, &other).execute_update(mark::ResolveReturnUpdate, command, Default::default()).await.unwrap();
+    let named = is(&world, &other, "labelled", |r| r.body.label.is_some()).await;
+    assert_eq!(named.body.label.unwrap().tracking_number, "OTHER-7");
+    item_is(&world, &label.id, ItemState::Resolved).await;
+    faults.set(Party::Carrier, &Fault::lasting(FaultMode::None)).await.unwrap();
+    is(&world, &id, "labelled", |r| r.body.label.is_some()).await;
+    item_is(&world, &item.id, ItemState::Settled).await;
+    // nobody works on the shelf
+    world.stop_workers().await;
+    let others: Vec<Queue> = Queue::ALL.into_iter().filter(|queue| *queue != Queue::Inventory).collect();
+    world.start_workers(&others).await;
+    receive(&world, &id, vec![unit(1, Condition::Restock)], true).await;
+    let item = open_item(&world, "return_unanswered").await;
+    assert!(item.subject == id.as_str() && item.detail.contains("nobody answered in time"), "{item:?}");
+    world.stop_workers().await;
+    world.start_workers(&Queue::ALL).await;
+    assert_eq!(ended(&world, &id).await, ReturnState::Completed);
+    item_is(&world, &item.id, ItemState::Settled).await;
+    assert_eq!(world.store.stock(&sku("mug"), now()).await.unwrap().unwrap().on_hand, 9);
+    // what another carrier brings back was not booked with ours, or is called off
+    receive(&world, &other, vec![unit(1, Condition::Restock)], true).await;
+    assert_eq!(ended(&world, &other).await, ReturnState::Completed);
+    let bookings = world.sandbox.carrier.bookings().await.unwrap();
+    assert!(bookings.iter().all(|b| b.shipment_id.as_str() != other.as_str() || b.status == BookingStatus::Cancelled));
+    refund_is(&world, &RefundId::from_key(other.as_str(), "1"), RefundState::Returned).await;
     books::balanced(&world).await;
     world.end().await;
 }

@@ -73,8 +73,8 @@ pub struct ReturnLabelActivities {
 
 impl ReturnLabelActivities {
     /// What became of a key, if this is not the first attempt.
-    async fn known(&self, ctx: &ActivityContext, key: &str) -> Result<Option<CarrierOperation>, ActivityError> {
-        if ctx.info().attempt <= 1 {
+    async fn known(&self, ctx: &ActivityContext, key: &str, again: bool) -> Result<Option<CarrierOperation>, ActivityError> {
+        if !again && ctx.info().attempt <= 1 {
             return Ok(None);
         }
         self.carrier.lookup(key).await.map_err(failure::gateway)
@@ -93,7 +93,7 @@ impl ReturnLabelActivities {
     pub async fn book_return(self: Arc<Self>, ctx: ActivityContext, input: BookReturn) -> Result<Booked, ActivityError> {
         let key = effect_key(input.return_id.as_str(), "book", input.revision);
         let (now, shipment_id) = ((self.clock)(), parcel(&input.return_id)?);
-        let answer = match self.known(&ctx, &key).await? {
+        let answer = match self.known(&ctx, &key, input.again).await? {
             Some(CarrierOperation::Book(answer)) => answer,
             _ => {
                 let order = self.store.order(&input.order_id).await.map_err(failure::store)?;
@@ -132,7 +132,7 @@ impl ReturnLabelActivities {
         let key = effect_key(input.return_id.as_str(), "cancel", input.revision);
         let book_key = effect_key(input.return_id.as_str(), "book", input.revision);
         let (now, shipment_id) = ((self.clock)(), parcel(&input.return_id)?);
-        let answer = match self.known(&ctx, &key).await? {
+        let answer = match self.known(&ctx, &key, input.again).await? {
             Some(CarrierOperation::Cancel(answer)) => answer,
             _ => {
                 let request = CancelRequest { key, book_key: book_key.clone(), shipment_id, now };

@@ -8,7 +8,7 @@ mod request;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use oms_contract::refund::Terms;
+use oms_contract::refund::{STORY_SHAPE, Terms};
 use oms_contract::returning::{ReturnAnswer, ReturnStart};
 use oms_contract::workflow::Return as ReturnRun;
 use oms_domain::life::Refusal;
@@ -129,6 +129,7 @@ fn start_of(stored: &StoredReturn) -> ReturnStart {
         reason: stored.reason.clone(),
         actor: stored.actor.clone(),
         terms: Terms::read(&stored.terms),
+        shape: STORY_SHAPE,
     }
 }
 

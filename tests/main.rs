@@ -19,6 +19,7 @@ mod mail_sink;
 mod model;
 mod names;
 mod operations;
+mod pay_page;
 mod postgres;
 mod races;
 mod reconciliation;

@@ -107,6 +107,7 @@ fn context(shop: &Shop, message: &StoredMessage, link: Option<String>) -> Messag
     let order = &message.order;
     let about = message.shipment.as_ref().and_then(|id| order.life.shipments.iter().find(|s| s.id == *id));
     let question = order.life.question.as_ref().filter(|_| message.topic == Topic::Question);
+    let acts = order.life.payment.action_until.filter(|_| message.topic == Topic::ActionRequired);
     MessageContext {
         shop_name: shop.name.clone(),
         logo: shop.logo.clone(),
@@ -126,7 +127,7 @@ fn context(shop: &Shop, message: &StoredMessage, link: Option<String>) -> Messag
         reason: order.life.reason,
         amount: message.amount.filter(|_| message.topic == Topic::Refunded),
         link,
-        until: question.map(|q| q.until),
+        until: question.map(|q| q.until).or(acts),
         default: question.map(|q| q.default),
         // the fact of an approved return names carrier and number; other reasons are between the shop and itself
         number: message.detail.clone().filter(|_| message.topic == Topic::ReturnApproved),
@@ -136,8 +137,10 @@ fn context(shop: &Shop, message: &StoredMessage, link: Option<String>) -> Messag
 impl NotificationActivities {
     /// Where the customer goes from the message, if anywhere.
     async fn link(&self, message: &StoredMessage, now: Instant) -> Result<Option<String>, Trouble> {
-        if message.topic != Topic::Question {
-            return Ok(None);
+        match message.topic {
+            Topic::Question => {}
+            Topic::ActionRequired => return Ok(message.order.action_url.clone()),
+            _ => return Ok(None),
         }
         let round = message.subject().round.ok_or(Trouble::Never("the message does not say which question it asks"))?;
         let token = self.store.decision_token(&message.order_id, round, &(self.fresh_token)(), now).await;

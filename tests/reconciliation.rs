@@ -32,7 +32,7 @@ use crate::support::until;
 use crate::support::world::{PATIENT, World, eur, now, sku};
 
 /// Compares now; nothing counts as too young.
-async fn compare(world: &World, date: Option<&str>) -> Report {
+pub async fn compare(world: &World, date: Option<&str>) -> Report {
     let day = date.map_or_else(|| Day::of(now()), |text| Day::parse(text).unwrap());
     let start = ReconcileStart {
         date: Some(day.clone()),

@@ -34,6 +34,7 @@ pub async fn ask(world: &World, order: &OrderId, key: &str, mugs: u32) -> Return
         lines: vec![Quantity { sku: sku("mug"), quantity: mugs }],
         refund_shipping: false,
         auto_approve: false,
+        arrived: false,
         reason: "too small".into(),
         actor: "tester".into(),
         terms: terms.keep(),

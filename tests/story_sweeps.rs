@@ -17,7 +17,7 @@ use oms_domain::returning::{Condition, ReturnId, ReturnState};
 use oms_domain::review::{DEPARTED_AFTER_CANCEL, Resolution};
 use oms_domain::shipment::ScanType;
 use oms_domain::stock::Quantity;
-use oms_gateways::carrier::{BookRequest, BookingStatus, CancelRequest, Carrier};
+use oms_gateways::carrier::{BookRequest, BookingStatus, CancelRequest, Carrier, Route};
 use oms_gateways::faults::{FaultMode, Party};
 use oms_gateways::payment::{PaymentGateway, RefundRequest};
 use oms_store::{CommitStock, RestockUnits};
@@ -246,8 +246,9 @@ impl Story {
             }
             Step::CloseRefund => world.store.close_refund(&self.refund, "by-hand", now()).await.unwrap(),
             Step::BookReturn => {
-                let (location, to) = (Location::parse("berlin").unwrap(), world.order(&self.order).await.ship_to);
-                carrier.book(BookRequest { key: key("book"), shipment_id, location, to, now: now() }).await.unwrap();
+                let (to, from) = (Location::parse("berlin").unwrap(), world.order(&self.order).await.ship_to);
+                let route = Route::Back { from, to, address: None };
+                carrier.book(BookRequest { key: key("book"), shipment_id, route, now: now() }).await.unwrap();
             }
             Step::CancelReturn => {
                 let request = CancelRequest { key: key("cancel"), book_key: key("book"), shipment_id, now: now() };

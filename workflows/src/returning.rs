@@ -13,6 +13,7 @@ use oms_contract::returning::*;
 use oms_domain::Instant;
 use oms_domain::event::{Fact, FactKind};
 use oms_domain::ids::derive;
+use oms_domain::life::Refusal;
 use oms_domain::message::Topic;
 use oms_domain::refund::{Ask, RefundId};
 use oms_domain::returning::{Condition, Inspected, ReturnLabel, ReturnState, refunded_units};
@@ -94,7 +95,7 @@ impl Returning {
         story.ctx.state_mut(|s| {
             let asked = Fact::new(s.key("requested"), FactKind::ReturnRequested, start.requested_at);
             s.publish(asked.by(start.actor.clone()).because(start.reason.clone()));
-            if start.auto_approve && s.body.approve().is_ok() {
+            if start.auto_approve && s.approve_until(start.requested_at).is_ok() {
                 s.publish(Fact::new(s.key("approved"), FactKind::ReturnApproved, start.requested_at));
             }
         });
@@ -181,7 +182,7 @@ impl Returning {
         story.until(|s| s.body.state != ReturnState::Requested).await;
         let mut revision = 1;
         let (mut attempted, mut replaced) = (false, false);
-        while story.ctx.state(|s| s.body.state == ReturnState::Approved && s.body.label.is_none()) {
+        while story.ctx.state(|s| s.body.state == ReturnState::Approved && s.body.label.is_none() && !s.body.arrived) {
             attempted = true;
             match Self::book(&story, &start, revision).await {
                 Answer::Given(Booked::Booked { carrier, tracking_number }) => {
@@ -288,8 +289,9 @@ impl Returning {
     /// Take the goods back.
     #[update(name = "approve")]
     pub fn approve(&mut self, ctx: &mut SyncWorkflowContext<Self>, input: ApproveReturn) -> Result<ReturnAnswer, Refused> {
-        self.body.approve()?;
-        self.decided_at = time(ctx.workflow_time(), self.decided_at);
+        let now = time(ctx.workflow_time(), self.decided_at);
+        self.approve_until(now)?;
+        self.decided_at = now;
         let mut fact = Fact::new(self.key("approved"), FactKind::ReturnApproved, self.decided_at).by(actor(input.actor));
         fact.reason = input.reason.map(String::from);
         Ok(self.answer(fact))
@@ -341,6 +343,13 @@ impl Returning {
 impl Returning {
     fn key(&self, what: &str) -> String {
         format!("return/{}/{what}", self.start.return_id)
+    }
+
+    /// The goods are taken back, until the deadline.
+    fn approve_until(&mut self, now: Instant) -> Result<(), Refusal> {
+        self.body.approve()?;
+        self.body.until = Some(after(now, self.start.terms.deadlines.return_));
+        Ok(())
     }
 
     fn publish(&mut self, fact: Fact) {

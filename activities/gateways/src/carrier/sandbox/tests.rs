@@ -17,15 +17,17 @@ fn booking(key: &str) -> BookRequest {
     BookRequest {
         key: format!("{key}/book"),
         shipment_id: shipment(key),
-        location: Location::parse("berlin").unwrap(),
-        to: Address {
-            name: line("Zoë Canary"),
-            line1: line("Canary street 1"),
-            line2: None,
-            city: line("Bonn"),
-            region: None,
-            postal_code: line("53111"),
-            country: Country::parse("DE").unwrap(),
+        route: Route::Out {
+            from: Location::parse("berlin").unwrap(),
+            to: Address {
+                name: line("Zoë Canary"),
+                line1: line("Canary street 1"),
+                line2: None,
+                city: line("Bonn"),
+                region: None,
+                postal_code: line("53111"),
+                country: Country::parse("DE").unwrap(),
+            },
         },
         now: now(),
     }

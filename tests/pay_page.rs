@@ -1,6 +1,5 @@
 //! The customer confirms a payment: the way to the gateway's page, and what happens when two answers arrive at once.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use serde_json::{Value, json};
 use crate::support::http::{Answer, Http, fresh, instant, order_of};
 use crate::support::stack::shared;
 use crate::support::until;
-use crate::support::world::{PATIENT, World};
+use crate::support::world::{PATIENT, World, eur};
 
 /// An order whose customer must act, and the path of the page for it.
 async fn waiting(http: &Http, sku: &str) -> (Value, String) {
@@ -44,7 +43,8 @@ async fn a_customer_is_sent_to_a_page_and_comes_back() {
         assert!(order["payment"]["action_until"].as_str().unwrap() > order["placed_at"].as_str().unwrap());
         let shown = http.get(&page).await.is(200);
         assert!(shown.header("content-type").starts_with("text/html"), "{}", shown.text);
-        for word in [r#"value="succeed""#, r#"value="fail""#, "11.90 EUR"] {
+        let asked = eur(order["totals"]["total"]["amount"].as_i64().unwrap()).to_string();
+        for word in [r#"value="succeed""#, r#"value="fail""#, &asked] {
             assert!(shown.text.contains(word), "{word}: {}", shown.text);
         }
         press(&http, &page, "maybe").await.refuses(422, "validation_failed", Some("/outcome"));
@@ -99,6 +99,19 @@ async fn page_and_route_settle_a_payment_once() {
     .await;
 }
 
+/// The first mail that says `words`, once it is written.
+pub async fn mail_that_says(world: &World, words: &str) -> String {
+    until(&format!("a mail says `{words}`"), PATIENT, || async {
+        let folder = std::fs::read_dir(world.dir.path().join("mail")).ok()?;
+        let paths = folder.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "eml"));
+        // quoted-printable folds long lines
+        let plain = |text: String| text.replace("=\r\n", "").replace("=\n", "").replace("=3D", "=");
+        let mut mails = paths.map(|path| plain(std::fs::read_to_string(path).unwrap_or_default()));
+        mails.find(|text| text.contains(words))
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_mail_has_link_and_deadline() {
     let mut world = World::idle(WorkerTuning::default()).await;
@@ -116,18 +129,7 @@ async fn the_mail_has_link_and_deadline() {
     assert_eq!(order.action_url.as_ref(), Some(&url));
     let until_at = order.life.payment.action_until.unwrap();
     assert!(until_at > world.now() && instant(until_at).ends_with('Z'));
-    let mail = until("the mail is written", PATIENT, || async {
-        let folder = std::fs::read_dir(world.dir.path().join("mail")).ok()?;
-        let mails: BTreeMap<_, _> = folder
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| path.extension().is_some_and(|e| e == "eml"))
-            .map(|path| (path.clone(), std::fs::read_to_string(path).unwrap_or_default()))
-            .collect();
-        // quoted-printable folds long lines
-        let plain = |text: &String| text.replace("=\r\n", "").replace("=\n", "").replace("=3D", "=");
-        mails.values().map(plain).find(|text| text.contains("confirm the payment"))
-    })
-    .await;
+    let mail = mail_that_says(&world, "confirm the payment").await;
     assert!(mail.contains(&url), "{mail}");
     assert!(mail.contains(&until_at.format("%H:%M UTC").to_string()), "{mail}");
     // the address may be the right to pay, so nothing that is kept beside the database knows it

@@ -18,6 +18,7 @@ use oms_gateways::faults::{Fault, FaultMode, Party};
 use oms_store::{ItemFilter, ItemState, NewReturn, ReturnRequested, StoredReturn};
 use temporalio_client::{Client, WorkflowHandle};
 
+use crate::pay_page::mail_that_says;
 use crate::refunds::{delivered, impatient, item_is, open_item, refund_is, returned, timeline};
 use crate::support::books;
 use crate::support::http::{fresh, order_of};
@@ -89,7 +90,10 @@ async fn goods_come_back_to_the_shelf_and_money_to_the_customer() {
     let order = delivered(&world, "one", "pm_card_visa", 4).await;
     let id = ask(&world, &order, "r", 4).await;
     assert!(approve(&world, &id).await);
-    is(&world, &id, "labelled", |r| r.body.label.is_some()).await;
+    let labelled = is(&world, &id, "labelled", |r| r.body.label.is_some()).await;
+    let mail = mail_that_says(&world, "You can send the goods back").await;
+    let by = labelled.body.until.unwrap().format("%H:%M UTC").to_string();
+    assert!(mail.contains(&format!("/v1/returns/{id}/label")) && mail.contains(&by), "{mail}");
     receive(&world, &id, vec![unit(1, Condition::Restock), unit(1, Condition::Scrap)], false).await;
     is(&world, &id, "partly received", |r| r.body.state == ReturnState::Received).await;
     receive(&world, &id, vec![unit(1, Condition::Rejected)], true).await;
@@ -261,14 +265,84 @@ async fn shops_steer_returns_over_http() {
     http.post(&format!("{back}/receive"), &receipt).await.refuses(409, "not_allowed_now", None);
     let approved = http.post(&format!("{back}/approve"), &json!({})).await.is(200);
     assert_eq!(approved.text_at("/state"), "approved");
+    assert!(approved.text_at("/until") > approved.text_at("/requested_at"), "{}", approved.text);
+    assert_eq!((&approved.body["refunds"], &approved.body["refunded_at"]), (&json!([]), &json!(null)));
+    // the parcel goes from the customer to the shop, and is none of the order's shipments
+    let printed = format!("{back}/label");
+    let label = until("the parcel has its label", PATIENT, || async {
+        Some(http.get(&printed).await).filter(|answer| answer.status == 200)
+    })
+    .await;
+    assert_eq!(label.header("content-type"), "image/svg+xml");
+    let (sender, addressee) = label.text.split_once(">To<").unwrap();
+    assert!(sender.contains("From Ada Example") && addressee.contains("Returns, berlin"), "{}", label.text);
+    http.get(&format!("/v1/shipments/{one}/label")).await.refuses(404, "not_found", None);
+    http.get("/v1/returns/nobody-knows/label").await.refuses(404, "not_found", None);
     http.post(&format!("{back}/reject"), &json!({"reason": "no"})).await.refuses(409, "not_allowed_now", None);
     let received = http.post(&format!("{back}/receive"), &receipt).await.is(200);
     assert_eq!(received.text_at("/state"), "completed");
     http.post(&format!("{back}/receive"), &receipt).await.refuses(409, "not_allowed_now", None);
     http.order_where(&id, "refunded", |order| order["totals"]["refunded"]["amount"] == 2_380).await;
     assert_eq!(http.stock(&sku).await, (5, 0, 5));
+    let paid = until("the return shows its refund", PATIENT, || async {
+        Some(http.get(&back).await.is(200)).filter(|answer| !answer.body["refunded_at"].is_null())
+    })
+    .await;
+    let refund = http.get(&format!("/v1/refunds/{}", paid.text_at("/refunds/0"))).await.is(200);
+    assert_eq!((refund.text_at("/state"), paid.body["refunds"].as_array().unwrap().len()), ("returned", 1));
     let listed = http.get("/v1/returns?state=completed&limit=100").await.is(200).body;
     assert!(listed["data"].as_array().unwrap().iter().any(|r| r["id"] == one.as_str()));
     assert_eq!(http.get(&path).await.is(200).body["data"].as_array().unwrap().len(), 1);
     http.get("/v1/returns?state=lost").await.refuses(422, "validation_failed", Some("state"));
+}
+
+#[tokio::test]
+async fn a_parcel_that_came_back_is_inspected_like_a_return() {
+    let http = shared().await.http();
+    let sku = fresh("BACK");
+    http.sell(&sku, "berlin", 5, 1_000).await;
+    let id = http.confirmed(&order_of("pm_card_visa", &[(&sku, 2)])).await;
+    http.booked(&id).await;
+    http.move_on(&id, &["shipped", "returned_to_sender"]).await;
+    let items = format!("/v1/review-items?order={id}&kind=returned_to_sender");
+    let item = until("a person is called", PATIENT, || async {
+        http.get(&items).await.is(200).body["data"].as_array().unwrap().first().cloned()
+    })
+    .await;
+    assert!(item["resolutions"].as_array().unwrap().contains(&json!("open_return")), "{item}");
+    let item = format!("/v1/review-items/{}", item["id"].as_str().unwrap());
+    let wish = json!({"action": "open_return", "reason": "it lies on the dock"});
+    let named = json!({"action": "open_return", "reason": "it lies on the dock", "reference": "mine"});
+    http.post(&format!("{item}/resolve"), &named).await.refuses(422, "validation_failed", Some("/reference"));
+    let key = fresh("key");
+    let send = async || {
+        let request = http.request(reqwest::Method::POST, &format!("{item}/resolve")).header("Idempotency-Key", &key);
+        http.send(request.json(&wish)).await.is(200)
+    };
+    send().await;
+    assert_eq!(send().await.header("idempotency-replayed"), "true");
+    http.post(&format!("{item}/resolve"), &wish).await.refuses(409, "already_resolved", None);
+    let resolved = http.get(&item).await.is(200);
+    assert_eq!((resolved.text_at("/state"), resolved.text_at("/action")), ("resolved", "use_external_reference"));
+    let back = format!("/v1/returns/{}", resolved.text_at("/reference"));
+    assert_eq!(http.get(&format!("/v1/orders/{id}/returns")).await.is(200).body["data"].as_array().unwrap().len(), 1);
+    let open = until("the return is approved", PATIENT, || async {
+        Some(http.get(&back).await.is(200)).filter(|answer| answer.text_at("/state") == "approved")
+    })
+    .await;
+    assert_eq!((&open.body["arrived"], &open.body["lines"][0]["quantity"]), (&json!(true), &json!(2)));
+    http.get(&format!("{back}/label")).await.refuses(404, "no_label", None);
+    // one is sold again, the other is thrown away; both are paid back
+    let units = json!([
+        {"sku": sku, "quantity": 1, "condition": "restock", "location": "berlin"},
+        {"sku": sku, "quantity": 1, "condition": "scrap"},
+    ]);
+    let received = http.post(&format!("{back}/receive"), &json!({"units": units})).await.is(200);
+    assert_eq!(received.text_at("/state"), "completed");
+    http.order_where(&id, "refunded", |order| order["totals"]["refunded"]["amount"] == 2_380).await;
+    until("it is back on the shelf", PATIENT, || async { (http.stock(&sku).await == (4, 0, 4)).then_some(()) }).await;
+    http.reaches(&id, "returned").await;
+    // nothing of it comes back twice
+    let again = json!({"lines": [{"sku": sku, "quantity": 1}], "reason": "too small"});
+    http.post(&format!("/v1/orders/{id}/returns"), &again).await.refuses(409, "return_exceeds_delivered", None);
 }

@@ -192,7 +192,7 @@ pub(crate) struct PaymentView {
     authorization_expires_at: Option<DateTime<Utc>>,
     /// Where the customer authenticates: send the customer there while the status is `requires_action`. None if the gateway has no
     /// page for it.
-    #[schema(value_type = Option<String>, format = Uri)]
+    #[schema(value_type = Option<String>)]
     action_url: Option<String>,
     /// When it is too late for that.
     action_until: Option<DateTime<Utc>>,

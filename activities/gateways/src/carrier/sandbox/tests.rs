@@ -1,4 +1,5 @@
 use super::*;
+use crate::carrier::Route;
 use crate::faults::Fault;
 use crate::sandbox::Sandbox;
 use oms_domain::customer::{Address, Country, Line};

@@ -2,6 +2,7 @@
 //! while the party is the sandbox.
 
 mod duration;
+mod pay;
 mod views;
 
 use std::sync::Arc;
@@ -95,6 +96,7 @@ fn documented() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .routes(routes!(list_payments))
         .routes(routes!(authenticate))
+        .routes(routes!(pay::show, pay::act))
         .routes(routes!(list_faults))
         .routes(routes!(set_fault))
 }
@@ -134,28 +136,21 @@ async fn authenticate(
     key: IdempotencyKey,
     Json(body): Json<Authenticate>,
 ) -> Result<Response, Problem> {
-    let outcome = match body.outcome.as_str() {
-        "succeed" => Authentication::Succeed,
-        "fail" => Authentication::Fail,
-        _ => return Err(Problem::at("/outcome", Code::ValidationFailed, "an outcome is succeed or fail")),
-    };
-    let repeated = match shared.sandbox.payments.authenticate(&payment_id, outcome, now()).await {
-        Ok(()) => false,
-        Err(AuthenticateError::NotAwaiting { status }) if is_outcome(outcome, status) => true,
-        Err(AuthenticateError::NotAwaiting { status }) => {
-            let detail = format!("the payment does not wait for its customer: it is {}", status.as_str());
-            return Err(Problem::new(Code::NotAllowedNow, detail));
-        }
-        Err(AuthenticateError::NotFound) => return Err(Problem::not_found("payment")),
-        Err(AuthenticateError::Ledger(error)) => return Err(broken(error)),
-    };
-    let payment = find(&shared.sandbox, &payment_id).await?;
-    shared.herald.tell(&payment.order_id).await?;
+    let (payment, repeated) = shared.authenticated(&payment_id, outcome(&body.outcome)?).await?;
     let mut response = axum::Json(Payment::from(payment)).into_response();
     if repeated && key.0.is_some() {
         response.headers_mut().insert(REPLAYED, axum::http::HeaderValue::from_static("true"));
     }
     Ok(response)
+}
+
+/// What the customer did. Errors: 422.
+fn outcome(name: &str) -> Result<Authentication, Problem> {
+    match name {
+        "succeed" => Ok(Authentication::Succeed),
+        "fail" => Ok(Authentication::Fail),
+        _ => Err(Problem::at("/outcome", Code::ValidationFailed, "an outcome is succeed or fail")),
+    }
 }
 
 /// Whether a payment stands as the outcome would leave it, or further on.
@@ -204,6 +199,24 @@ async fn set_fault(
 }
 
 impl Shared {
+    /// The customer authenticates, and the order hears of it; answers the payment, and whether that was known already. Errors: 404;
+    /// 409 if it ended otherwise; 503.
+    async fn authenticated(&self, payment_id: &str, outcome: Authentication) -> Result<(SandboxPayment, bool), Problem> {
+        let repeated = match self.sandbox.payments.authenticate(payment_id, outcome, now()).await {
+            Ok(()) => false,
+            Err(AuthenticateError::NotAwaiting { status }) if is_outcome(outcome, status) => true,
+            Err(AuthenticateError::NotAwaiting { status }) => {
+                let detail = format!("the payment does not wait for its customer: it is {}", status.as_str());
+                return Err(Problem::new(Code::NotAllowedNow, detail));
+            }
+            Err(AuthenticateError::NotFound) => return Err(Problem::not_found("payment")),
+            Err(AuthenticateError::Ledger(error)) => return Err(broken(error)),
+        };
+        let payment = find(&self.sandbox, payment_id).await?;
+        self.herald.tell(&payment.order_id).await?;
+        Ok((payment, repeated))
+    }
+
     fn plays(&self, party: Party) -> bool {
         party != Party::Mail || self.mail
     }

@@ -73,12 +73,13 @@ fn gateways(settings: &Settings, sandbox: &Sandbox) -> anyhow::Result<Gateways> 
         Some(url) => Arc::new(SmtpMailer::from_url(url)?),
         None => Arc::new(MailFolder::new(settings.data_dir.join("mail"), sandbox.faults.clone())),
     };
+    let shop = shop(settings)?;
     Ok(Gateways {
-        payments: Arc::new(sandbox.payments.clone()),
+        payments: Arc::new(sandbox.payments.clone().with_pages(&shop.base_url)),
         carrier: Arc::new(sandbox.carrier.clone()),
         mailer,
         texter: Arc::new(SmsFolder::new(settings.data_dir.join("sms"), sandbox.faults.clone())),
-        shop: shop(settings)?,
+        shop,
     })
 }
 

@@ -15,7 +15,7 @@ use oms_domain::payment::PaymentMethod;
 use oms_domain::reconciliation::{Action, Day, FindingKind};
 use oms_domain::shipment::{ScanType, ShipmentStatus};
 use oms_domain::stock::{Quantity, Strategy};
-use oms_gateways::carrier::{BookRequest, BookingStatus, Carrier};
+use oms_gateways::carrier::{BookRequest, BookingStatus, Carrier, Route};
 use oms_gateways::payment::{
     Authorization, AuthorizeRequest, CaptureRequest, PaymentGateway, RefundRequest, SandboxPayment, VoidRequest,
 };
@@ -32,7 +32,7 @@ use crate::support::until;
 use crate::support::world::{PATIENT, World, eur, now, sku};
 
 /// Compares now; nothing counts as too young.
-async fn compare(world: &World, date: Option<&str>) -> Report {
+pub async fn compare(world: &World, date: Option<&str>) -> Report {
     let day = date.map_or_else(|| Day::of(now()), |text| Day::parse(text).unwrap());
     let start = ReconcileStart {
         date: Some(day.clone()),
@@ -154,8 +154,7 @@ async fn orphans_at_gateway_carrier_and_shelf_are_repaired_where_nothing_can_go_
     let booking = BookRequest {
         key: effect_key(shipment.as_str(), "book", 7),
         shipment_id: shipment.clone(),
-        location: Location::parse("berlin").unwrap(),
-        to: world.order(&cancelled).await.ship_to,
+        route: Route::Out { from: Location::parse("berlin").unwrap(), to: world.order(&cancelled).await.ship_to },
         now: now(),
     };
     world.sandbox.carrier.book(booking).await.unwrap();

@@ -39,7 +39,7 @@ pub async fn delivered(world: &World, key: &str, method: &str, mugs: u32) -> Ord
     id
 }
 
-async fn ask(world: &World, order: &OrderId, key: &str, ask: Ask) -> StoredRefund {
+pub async fn ask(world: &World, order: &OrderId, key: &str, ask: Ask) -> StoredRefund {
     let terms = Terms { deadlines: world.deadlines, patience: world.patience };
     let new = NewRefund {
         id: RefundId::from_key(order.as_str(), key),
@@ -183,6 +183,80 @@ async fn a_refused_refund_waits_for_a_person() {
     let told = timeline(&world, &id).await;
     assert_eq!(told.iter().filter(|k| *k == "refund.refused").count(), 2, "{told:?}");
     assert!(told.contains(&"refund.closed".to_owned()));
+    world.end().await;
+}
+
+async fn resolve(world: &World, refund: &RefundId, item: &str, action: Resolution, reference: Option<&str>) {
+    let command = Resolve {
+        item: item.into(),
+        action,
+        reference: reference.map(str::to_owned),
+        reason: Why::parse("looked at it").unwrap(),
+        actor: Some("tester".into()),
+    };
+    let run = world.client.get_workflow_handle::<mark::Refund>(refund_workflow(refund));
+    run.execute_update(mark::ResolveRefundUpdate, command, Default::default()).await.unwrap();
+}
+
+/// A world whose refunds and returns call a person after a second without an answer.
+pub async fn impatient() -> World {
+    let mut world = World::new().await;
+    world.deadlines.unanswered = Duration::from_secs(1);
+    world.shelf("mug", "berlin", 10, 1999).await;
+    world
+}
+
+pub async fn item_is(world: &World, item: &str, state: ItemState) -> ReviewItem {
+    until(&format!("item {item} is {}", state.as_str()), PATIENT, || async {
+        world.store.review_item(item).await.unwrap().filter(|item| item.state == state)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_called_about_a_refund_without_an_answer() {
+    let world = impatient().await;
+    let id = delivered(&world, "one", "pm_card_visa", 1).await;
+    let total = world.order(&id).await.totals.total;
+    let faults = world.sandbox.faults.clone();
+    let broken = Fault { operation: Some("refund".into()), ..Fault::lasting(FaultMode::Error) };
+    faults.set(Party::Payment, &broken).await.unwrap();
+    let refund = ask(&world, &id, "all", Ask::default()).await;
+    let item = open_item(&world, "refund_unanswered").await;
+    assert_eq!((item.subject.as_str(), item.order_id.as_ref()), (refund.id.as_str(), Some(&id)));
+    assert!(item.detail.contains(&total.to_string()) && item.detail.contains("the outside party does not answer"), "{item:?}");
+    assert!(world.order(&id).await.items_open, "the order needs attention");
+    // trying again now leads to the same question once more, for it is still broken
+    resolve(&world, &refund.id, &item.id, Resolution::Retry, None).await;
+    item_is(&world, &item.id, ItemState::Resolved).await;
+    let second = until("a person is called again", PATIENT, || async {
+        Some(open_item(&world, "refund_unanswered").await).filter(|other| other.id != item.id)
+    })
+    .await;
+    assert!(!world.store.refund(&refund.id).await.unwrap().unwrap().state.is_settled());
+    faults.set(Party::Payment, &Fault::lasting(FaultMode::None)).await.unwrap();
+    assert_eq!(ended(&world, &refund.id).await, RefundState::Returned);
+    item_is(&world, &second.id, ItemState::Settled).await;
+    assert!(!world.order(&id).await.items_open);
+    assert_eq!(returned(&world, &id).await, (1, total.minor));
+    books::balanced(&world).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_without_an_answer_is_settled_outside() {
+    let world = impatient().await;
+    let id = delivered(&world, "one", "pm_card_visa", 1).await;
+    world.sandbox.faults.set(Party::Payment, &Fault::lasting(FaultMode::Down)).await.unwrap();
+    let refund = ask(&world, &id, "all", Ask::default()).await;
+    let item = open_item(&world, "refund_unanswered").await;
+    resolve(&world, &refund.id, &item.id, Resolution::UseExternalReference, Some("bank-7")).await;
+    assert_eq!(ended(&world, &refund.id).await, RefundState::Closed);
+    item_is(&world, &item.id, ItemState::Resolved).await;
+    world.sandbox.faults.set(Party::Payment, &Fault::lasting(FaultMode::None)).await.unwrap();
+    let closed = refund_is(&world, &refund.id, RefundState::Closed).await;
+    assert_eq!(closed.reference.as_deref(), Some("bank-7"));
+    assert_eq!(returned(&world, &id).await, (0, 0), "nothing fires late");
     world.end().await;
 }
 

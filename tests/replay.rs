@@ -21,10 +21,11 @@ use oms_gateways::faults::{Fault, FaultMode, Party};
 use oms_temporal::replay::{download_history, replay};
 use oms_workflows::order::Order;
 
+use crate::replay_stories::replay_named;
 use crate::support::until;
 use crate::support::world::{PATIENT, World, now};
 
-fn folder() -> PathBuf {
+pub fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("temporal/histories")
 }
 
@@ -39,7 +40,7 @@ fn committed() -> Vec<(String, Vec<u8>)> {
     files
 }
 
-async fn booked(world: &World, id: &OrderId) {
+pub async fn booked(world: &World, id: &OrderId) {
     until("every shipment has a courier", PATIENT, || async {
         let shipments = world.order(id).await.life.shipments;
         (!shipments.is_empty() && shipments.iter().all(|s| s.status == ShipmentStatus::Booked)).then_some(())
@@ -172,7 +173,7 @@ async fn bends(world: &mut World) -> Vec<(&'static str, OrderId)> {
 }
 
 /// Takes out who recorded it, where.
-fn anonymous(history: &[u8]) -> Vec<u8> {
+pub fn anonymous(history: &[u8]) -> Vec<u8> {
     fn scrub(value: &mut serde_json::Value) {
         match value {
             serde_json::Value::Object(map) => {
@@ -210,9 +211,12 @@ async fn every_fate_replays_as_it_was_lived() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_recorded_histories_replay() {
     let histories = committed();
-    assert!(histories.len() >= 20, "one history per fate is committed, found {}", histories.len());
+    assert!(histories.len() >= 30, "one history per fate is committed, found {}", histories.len());
+    for workflow in ["order", "refund", "return", "aftermath", "mailout", "reconcile"] {
+        assert!(histories.iter().any(|(name, _)| name.starts_with(&format!("{workflow}-"))), "no history of {workflow}");
+    }
     for (name, history) in histories {
-        replay::<Order>(&history).await.unwrap_or_else(|e| panic!("{name}: {e}"));
+        replay_named(&name, &history).await.unwrap_or_else(|e| panic!("{name}: {e}"));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use oms_contract::command::Resolve;
 use oms_contract::names::{Queue, return_workflow};
 use oms_contract::refund::Terms;
 use oms_contract::returning::{ApproveReturn, ReceiveReturn, RejectReturn};
@@ -10,13 +11,15 @@ use oms_domain::ids::{Location, OrderId};
 use oms_domain::life::Why;
 use oms_domain::refund::{RefundId, RefundState};
 use oms_domain::returning::{Condition, Inspected, ReturnId, ReturnState};
+use oms_domain::review::Resolution;
 use oms_domain::stock::Quantity;
 use oms_gateways::carrier::BookingStatus;
 use oms_gateways::faults::{Fault, FaultMode, Party};
-use oms_store::{NewReturn, ReturnRequested, StoredReturn};
+use oms_store::{ItemFilter, ItemState, NewReturn, ReturnRequested, StoredReturn};
 use temporalio_client::{Client, WorkflowHandle};
 
-use crate::refunds::{delivered, refund_is, returned, timeline};
+use crate::pay_page::mail_that_says;
+use crate::refunds::{delivered, impatient, item_is, open_item, refund_is, returned, timeline};
 use crate::support::books;
 use crate::support::http::{fresh, order_of};
 use crate::support::stack::shared;
@@ -32,6 +35,7 @@ pub async fn ask(world: &World, order: &OrderId, key: &str, mugs: u32) -> Return
         lines: vec![Quantity { sku: sku("mug"), quantity: mugs }],
         refund_shipping: false,
         auto_approve: false,
+        arrived: false,
         reason: "too small".into(),
         actor: "tester".into(),
         terms: terms.keep(),
@@ -54,7 +58,7 @@ pub async fn approve(world: &World, id: &ReturnId) -> bool {
     run(world, id).execute_update(mark::ApproveReturnUpdate, command, Default::default()).await.is_ok()
 }
 
-async fn reject(world: &World, id: &ReturnId) -> bool {
+pub async fn reject(world: &World, id: &ReturnId) -> bool {
     let command = RejectReturn { reason: Why::parse("worn").unwrap(), actor: Some("clerk".into()) };
     run(world, id).execute_update(mark::RejectReturnUpdate, command, Default::default()).await.is_ok()
 }
@@ -86,7 +90,10 @@ async fn goods_come_back_to_the_shelf_and_money_to_the_customer() {
     let order = delivered(&world, "one", "pm_card_visa", 4).await;
     let id = ask(&world, &order, "r", 4).await;
     assert!(approve(&world, &id).await);
-    is(&world, &id, "labelled", |r| r.body.label.is_some()).await;
+    let labelled = is(&world, &id, "labelled", |r| r.body.label.is_some()).await;
+    let mail = mail_that_says(&world, "You can send the goods back").await;
+    let by = labelled.body.until.unwrap().format("%H:%M UTC").to_string();
+    assert!(mail.contains(&format!("/v1/returns/{id}/label")) && mail.contains(&by), "{mail}");
     receive(&world, &id, vec![unit(1, Condition::Restock), unit(1, Condition::Scrap)], false).await;
     is(&world, &id, "partly received", |r| r.body.state == ReturnState::Received).await;
     receive(&world, &id, vec![unit(1, Condition::Rejected)], true).await;
@@ -183,6 +190,62 @@ async fn crashes_and_outages_lose_nothing() {
     world.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_called_about_a_return_without_an_answer() {
+    let mut world = impatient().await;
+    let order = delivered(&world, "one", "pm_card_visa", 2).await;
+    let faults = world.sandbox.faults.clone();
+    faults.set(Party::Carrier, &Fault::lasting(FaultMode::Error)).await.unwrap();
+    let id = ask(&world, &order, "r", 1).await;
+    let other = ask(&world, &order, "other", 1).await;
+    assert!(approve(&world, &id).await && approve(&world, &other).await);
+    let called = async |about: &ReturnId| {
+        until(&format!("a person is called about {about}"), PATIENT, || async {
+            let filter = ItemFilter { state: Some(ItemState::Open), ..Default::default() };
+            let items = world.store.review_items(&filter, None, 9).await.unwrap();
+            items.into_iter().find(|item| item.subject == about.as_str())
+        })
+        .await
+    };
+    let (item, label) = (called(&id).await, called(&other).await);
+    assert_eq!((item.kind.as_str(), label.kind.as_str()), ("return_label_unanswered", "return_label_unanswered"));
+    // one gets a label of another carrier's, the other one gets its own once the carrier answers
+    let command = Resolve {
+        item: label.id.clone(),
+        action: Resolution::UseExternalReference,
+        reference: Some("OTHER-7".into()),
+        reason: Why::parse("by another carrier").unwrap(),
+        actor: Some("tester".into()),
+    };
+    run(&world, &other).execute_update(mark::ResolveReturnUpdate, command, Default::default()).await.unwrap();
+    let named = is(&world, &other, "labelled", |r| r.body.label.is_some()).await;
+    assert_eq!(named.body.label.unwrap().tracking_number, "OTHER-7");
+    item_is(&world, &label.id, ItemState::Resolved).await;
+    faults.set(Party::Carrier, &Fault::lasting(FaultMode::None)).await.unwrap();
+    is(&world, &id, "labelled", |r| r.body.label.is_some()).await;
+    item_is(&world, &item.id, ItemState::Settled).await;
+    // nobody works on the shelf
+    world.stop_workers().await;
+    let others: Vec<Queue> = Queue::ALL.into_iter().filter(|queue| *queue != Queue::Inventory).collect();
+    world.start_workers(&others).await;
+    receive(&world, &id, vec![unit(1, Condition::Restock)], true).await;
+    let item = open_item(&world, "return_unanswered").await;
+    assert!(item.subject == id.as_str() && item.detail.contains("nobody answered in time"), "{item:?}");
+    world.stop_workers().await;
+    world.start_workers(&Queue::ALL).await;
+    assert_eq!(ended(&world, &id).await, ReturnState::Completed);
+    item_is(&world, &item.id, ItemState::Settled).await;
+    assert_eq!(world.store.stock(&sku("mug"), now()).await.unwrap().unwrap().on_hand, 9);
+    // what another carrier brings back was not booked with ours, or is called off
+    receive(&world, &other, vec![unit(1, Condition::Restock)], true).await;
+    assert_eq!(ended(&world, &other).await, ReturnState::Completed);
+    let bookings = world.sandbox.carrier.bookings().await.unwrap();
+    assert!(bookings.iter().all(|b| b.shipment_id.as_str() != other.as_str() || b.status == BookingStatus::Cancelled));
+    refund_is(&world, &RefundId::from_key(other.as_str(), "1"), RefundState::Returned).await;
+    books::balanced(&world).await;
+    world.end().await;
+}
+
 #[tokio::test]
 async fn shops_steer_returns_over_http() {
     let http = shared().await.http();
@@ -202,14 +265,84 @@ async fn shops_steer_returns_over_http() {
     http.post(&format!("{back}/receive"), &receipt).await.refuses(409, "not_allowed_now", None);
     let approved = http.post(&format!("{back}/approve"), &json!({})).await.is(200);
     assert_eq!(approved.text_at("/state"), "approved");
+    assert!(approved.text_at("/until") > approved.text_at("/requested_at"), "{}", approved.text);
+    assert_eq!((&approved.body["refunds"], &approved.body["refunded_at"]), (&json!([]), &json!(null)));
+    // the parcel goes from the customer to the shop, and is none of the order's shipments
+    let printed = format!("{back}/label");
+    let label = until("the parcel has its label", PATIENT, || async {
+        Some(http.get(&printed).await).filter(|answer| answer.status == 200)
+    })
+    .await;
+    assert_eq!(label.header("content-type"), "image/svg+xml");
+    let (sender, addressee) = label.text.split_once(">To<").unwrap();
+    assert!(sender.contains("From Ada Example") && addressee.contains("Returns, berlin"), "{}", label.text);
+    http.get(&format!("/v1/shipments/{one}/label")).await.refuses(404, "not_found", None);
+    http.get("/v1/returns/nobody-knows/label").await.refuses(404, "not_found", None);
     http.post(&format!("{back}/reject"), &json!({"reason": "no"})).await.refuses(409, "not_allowed_now", None);
     let received = http.post(&format!("{back}/receive"), &receipt).await.is(200);
     assert_eq!(received.text_at("/state"), "completed");
     http.post(&format!("{back}/receive"), &receipt).await.refuses(409, "not_allowed_now", None);
     http.order_where(&id, "refunded", |order| order["totals"]["refunded"]["amount"] == 2_380).await;
     assert_eq!(http.stock(&sku).await, (5, 0, 5));
+    let paid = until("the return shows its refund", PATIENT, || async {
+        Some(http.get(&back).await.is(200)).filter(|answer| !answer.body["refunded_at"].is_null())
+    })
+    .await;
+    let refund = http.get(&format!("/v1/refunds/{}", paid.text_at("/refunds/0"))).await.is(200);
+    assert_eq!((refund.text_at("/state"), paid.body["refunds"].as_array().unwrap().len()), ("returned", 1));
     let listed = http.get("/v1/returns?state=completed&limit=100").await.is(200).body;
     assert!(listed["data"].as_array().unwrap().iter().any(|r| r["id"] == one.as_str()));
     assert_eq!(http.get(&path).await.is(200).body["data"].as_array().unwrap().len(), 1);
     http.get("/v1/returns?state=lost").await.refuses(422, "validation_failed", Some("state"));
+}
+
+#[tokio::test]
+async fn a_parcel_that_came_back_is_inspected_like_a_return() {
+    let http = shared().await.http();
+    let sku = fresh("BACK");
+    http.sell(&sku, "berlin", 5, 1_000).await;
+    let id = http.confirmed(&order_of("pm_card_visa", &[(&sku, 2)])).await;
+    http.booked(&id).await;
+    http.move_on(&id, &["shipped", "returned_to_sender"]).await;
+    let items = format!("/v1/review-items?order={id}&kind=returned_to_sender");
+    let item = until("a person is called", PATIENT, || async {
+        http.get(&items).await.is(200).body["data"].as_array().unwrap().first().cloned()
+    })
+    .await;
+    assert!(item["resolutions"].as_array().unwrap().contains(&json!("open_return")), "{item}");
+    let item = format!("/v1/review-items/{}", item["id"].as_str().unwrap());
+    let wish = json!({"action": "open_return", "reason": "it lies on the dock"});
+    let named = json!({"action": "open_return", "reason": "it lies on the dock", "reference": "mine"});
+    http.post(&format!("{item}/resolve"), &named).await.refuses(422, "validation_failed", Some("/reference"));
+    let key = fresh("key");
+    let send = async || {
+        let request = http.request(reqwest::Method::POST, &format!("{item}/resolve")).header("Idempotency-Key", &key);
+        http.send(request.json(&wish)).await.is(200)
+    };
+    send().await;
+    assert_eq!(send().await.header("idempotency-replayed"), "true");
+    http.post(&format!("{item}/resolve"), &wish).await.refuses(409, "already_resolved", None);
+    let resolved = http.get(&item).await.is(200);
+    assert_eq!((resolved.text_at("/state"), resolved.text_at("/action")), ("resolved", "use_external_reference"));
+    let back = format!("/v1/returns/{}", resolved.text_at("/reference"));
+    assert_eq!(http.get(&format!("/v1/orders/{id}/returns")).await.is(200).body["data"].as_array().unwrap().len(), 1);
+    let open = until("the return is approved", PATIENT, || async {
+        Some(http.get(&back).await.is(200)).filter(|answer| answer.text_at("/state") == "approved")
+    })
+    .await;
+    assert_eq!((&open.body["arrived"], &open.body["lines"][0]["quantity"]), (&json!(true), &json!(2)));
+    http.get(&format!("{back}/label")).await.refuses(404, "no_label", None);
+    // one is sold again, the other is thrown away; both are paid back
+    let units = json!([
+        {"sku": sku, "quantity": 1, "condition": "restock", "location": "berlin"},
+        {"sku": sku, "quantity": 1, "condition": "scrap"},
+    ]);
+    let received = http.post(&format!("{back}/receive"), &json!({"units": units})).await.is(200);
+    assert_eq!(received.text_at("/state"), "completed");
+    http.order_where(&id, "refunded", |order| order["totals"]["refunded"]["amount"] == 2_380).await;
+    until("it is back on the shelf", PATIENT, || async { (http.stock(&sku).await == (4, 0, 4)).then_some(()) }).await;
+    http.reaches(&id, "returned").await;
+    // nothing of it comes back twice
+    let again = json!({"lines": [{"sku": sku, "quantity": 1}], "reason": "too small"});
+    http.post(&format!("/v1/orders/{id}/returns"), &again).await.refuses(409, "return_exceeds_delivered", None);
 }

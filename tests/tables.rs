@@ -44,6 +44,7 @@ fn deadline(name: &str, deadlines: &Deadlines) -> Duration {
         "change_window" => deadlines.change_window,
         "reauthorize_before" => deadlines.reauthorize_before,
         "return" => deadlines.return_,
+        "unanswered" => deadlines.unanswered,
         other => panic!("no such setting: {other}"),
     }
 }

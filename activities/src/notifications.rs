@@ -6,8 +6,10 @@ use oms_contract::activity::{Send, Sent};
 use oms_contract::definitions::markers;
 use oms_domain::Instant;
 use oms_domain::customer::Email;
+use oms_domain::ids::ShipmentId;
 use oms_domain::message::{Channel, Locale, Topic};
 use oms_domain::money::Money;
+use oms_domain::returning::ReturnId;
 use oms_gateways::mail::{MailAddress, MailMessage, Mailer};
 use oms_gateways::sms::{Sms, Texter};
 use oms_gateways::templates::{
@@ -103,7 +105,20 @@ fn lines(order: &StoredOrder, message: &StoredMessage) -> Vec<MessageLine> {
     in_parcel.collect()
 }
 
-fn context(shop: &Shop, message: &StoredMessage, link: Option<String>) -> MessageContext {
+/// Where a message sends the customer, and until when.
+#[derive(Debug, Default)]
+struct Errand {
+    link: Option<String>,
+    until: Option<Instant>,
+}
+
+/// The return that a message tells of.
+fn return_of(message: &StoredMessage) -> Option<ReturnId> {
+    let id = message.fact_key.as_deref()?.strip_prefix("return/")?.strip_suffix("/labelled")?;
+    ReturnId::parse(id).ok()
+}
+
+fn context(shop: &Shop, message: &StoredMessage, errand: Errand) -> MessageContext {
     let order = &message.order;
     let about = message.shipment.as_ref().and_then(|id| order.life.shipments.iter().find(|s| s.id == *id));
     let question = order.life.question.as_ref().filter(|_| message.topic == Topic::Question);
@@ -125,8 +140,8 @@ fn context(shop: &Shop, message: &StoredMessage, link: Option<String>) -> Messag
         shipment: about.map(|s| MessageShipment { carrier: s.carrier.clone(), tracking_number: s.tracking_number.clone() }),
         reason: order.life.reason,
         amount: message.amount.filter(|_| message.topic == Topic::Refunded),
-        link,
-        until: question.map(|q| q.until),
+        link: errand.link,
+        until: errand.until,
         default: question.map(|q| q.default),
         // the fact of an approved return names carrier and number; other reasons are between the shop and itself
         number: message.detail.clone().filter(|_| message.topic == Topic::ReturnApproved),
@@ -135,19 +150,41 @@ fn context(shop: &Shop, message: &StoredMessage, link: Option<String>) -> Messag
 
 impl NotificationActivities {
     /// Where the customer goes from the message, if anywhere.
-    async fn link(&self, message: &StoredMessage, now: Instant) -> Result<Option<String>, Trouble> {
-        if message.topic != Topic::Question {
-            return Ok(None);
+    async fn errand(&self, message: &StoredMessage, now: Instant) -> Result<Errand, Trouble> {
+        let life = &message.order.life;
+        match message.topic {
+            Topic::Question => {
+                let link = Some(self.decision_link(message, now).await?);
+                Ok(Errand { link, until: life.question.as_ref().map(|question| question.until) })
+            }
+            Topic::ActionRequired => Ok(Errand { link: message.order.action_url.clone(), until: life.payment.action_until }),
+            Topic::ReturnApproved => self.way_back(message).await,
+            _ => Ok(Errand::default()),
         }
+    }
+
+    /// The label of a return, if its carrier gave one, and until when the goods are taken back.
+    async fn way_back(&self, message: &StoredMessage) -> Result<Errand, Trouble> {
+        let later = |error| Trouble::Later(failure::store(error));
+        // messages of the first version do not say which return they tell of
+        let Some(id) = return_of(message) else { return Ok(Errand::default()) };
+        let until = self.store.return_(&id).await.map_err(later)?.and_then(|stored| stored.body.until);
+        let Ok(parcel) = ShipmentId::parse(id.as_str()) else { return Ok(Errand { link: None, until }) };
+        let label = self.store.label(&parcel).await.map_err(later)?;
+        Ok(Errand { link: label.map(|_| format!("{}/v1/returns/{id}/label", self.shop.base_url)), until })
+    }
+
+    /// Where the customer decides.
+    async fn decision_link(&self, message: &StoredMessage, now: Instant) -> Result<String, Trouble> {
         let round = message.subject().round.ok_or(Trouble::Never("the message does not say which question it asks"))?;
         let token = self.store.decision_token(&message.order_id, round, &(self.fresh_token)(), now).await;
         let token = token.map_err(|e| Trouble::Later(failure::store(e)))?;
-        Ok(Some(format!("{}/decide/{token}", self.shop.base_url)))
+        Ok(format!("{}/decide/{token}", self.shop.base_url))
     }
 
-    fn render(&self, message: &StoredMessage, link: Option<String>) -> Result<Rendered, Trouble> {
+    fn render(&self, message: &StoredMessage, errand: Errand) -> Result<Rendered, Trouble> {
         let locale = message.order.customer.locale.unwrap_or(self.shop.locale);
-        let context = context(&self.shop, message, link);
+        let context = context(&self.shop, message, errand);
         self.shop.templates.render(message.topic, message.channel, locale, &context).map_err(|error| {
             tracing::error!(%error, message_id = %message.id, "a message cannot be rendered");
             Trouble::Never("its template cannot be rendered; see the worker's log")
@@ -156,7 +193,7 @@ impl NotificationActivities {
 
     async fn deliver(&self, message: &StoredMessage, now: Instant) -> Result<(), Trouble> {
         let (order, shop) = (&message.order, &self.shop);
-        let rendered = self.render(message, self.link(message, now).await?)?;
+        let rendered = self.render(message, self.errand(message, now).await?)?;
         let sent = match message.channel {
             Channel::Mail => {
                 let mail = MailMessage {

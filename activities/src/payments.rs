@@ -40,18 +40,25 @@ impl PaymentActivities {
 }
 
 fn row(answer: &Authorization, amount: Money) -> AuthorizationRow {
-    let (payment_id, outcome, expires_at, code) = match answer {
+    let row = |payment_id: Option<&String>, outcome| AuthorizationRow {
+        payment_id: payment_id.cloned(),
+        outcome,
+        amount,
+        expires_at: None,
+        code: None,
+        action_url: None,
+    };
+    match answer {
         Authorization::Held { payment_id, expires_at, .. } => {
-            (Some(payment_id.clone()), AuthorizationOutcome::Held, Some(*expires_at), None)
+            AuthorizationRow { expires_at: Some(*expires_at), ..row(Some(payment_id), AuthorizationOutcome::Held) }
         }
-        Authorization::ActionRequired { payment_id } => {
-            (Some(payment_id.clone()), AuthorizationOutcome::ActionRequired, None, None)
+        Authorization::ActionRequired { payment_id, action_url } => {
+            AuthorizationRow { action_url: action_url.clone(), ..row(Some(payment_id), AuthorizationOutcome::ActionRequired) }
         }
         Authorization::Declined { payment_id, code } => {
-            (payment_id.clone(), AuthorizationOutcome::Declined, None, Some(code.clone()))
+            AuthorizationRow { code: Some(code.clone()), ..row(payment_id.as_ref(), AuthorizationOutcome::Declined) }
         }
-    };
-    AuthorizationRow { payment_id, outcome, amount, expires_at, code }
+    }
 }
 
 #[activities]
@@ -84,7 +91,8 @@ impl PaymentActivities {
         self.store.record_authorization(&input.order_id, &key, row, now).await.map_err(failure::store)?;
         Ok(match answer {
             Authorization::Held { payment_id, expires_at, .. } => Authorized::Held { payment_id, expires_at: Some(expires_at) },
-            Authorization::ActionRequired { payment_id } => Authorized::ActionRequired { payment_id },
+            // where the customer does so stays out of the history
+            Authorization::ActionRequired { payment_id, .. } => Authorized::ActionRequired { payment_id },
             Authorization::Declined { code, .. } => Authorized::Declined { code },
         })
     }

@@ -66,7 +66,8 @@ impl PayBackActivities {
     pub async fn pay_back(self: Arc<Self>, ctx: ActivityContext, input: PayBack) -> Result<PaidBack, ActivityError> {
         let key = input.key();
         let now = (self.clock)();
-        let known = if ctx.info().attempt > 1 { self.gateway.lookup(&key).await.map_err(failure::gateway)? } else { None };
+        let known =
+            if input.again || ctx.info().attempt > 1 { self.gateway.lookup(&key).await.map_err(failure::gateway)? } else { None };
         let answer = match known {
             Some(Operation::Refund(answer)) => answer,
             _ => {

@@ -7,7 +7,7 @@ use oms_contract::definitions::markers;
 use oms_contract::returning::{BookReturn, CancelReturnBooking, RecordReturn, Restock, ReturnRecorded};
 use oms_domain::ids::ShipmentId;
 use oms_domain::returning::ReturnId;
-use oms_gateways::carrier::{BookRequest, Booking, Cancel, CancelRequest, Carrier, CarrierOperation};
+use oms_gateways::carrier::{BookRequest, Booking, Cancel, CancelRequest, Carrier, CarrierOperation, Route};
 use oms_store::{BookingRow, Label, RestockUnits, Store};
 use std::sync::Arc;
 use temporalio_macros::activities;
@@ -73,8 +73,8 @@ pub struct ReturnLabelActivities {
 
 impl ReturnLabelActivities {
     /// What became of a key, if this is not the first attempt.
-    async fn known(&self, ctx: &ActivityContext, key: &str) -> Result<Option<CarrierOperation>, ActivityError> {
-        if ctx.info().attempt <= 1 {
+    async fn known(&self, ctx: &ActivityContext, key: &str, again: bool) -> Result<Option<CarrierOperation>, ActivityError> {
+        if !again && ctx.info().attempt <= 1 {
             return Ok(None);
         }
         self.carrier.lookup(key).await.map_err(failure::gateway)
@@ -93,13 +93,15 @@ impl ReturnLabelActivities {
     pub async fn book_return(self: Arc<Self>, ctx: ActivityContext, input: BookReturn) -> Result<Booked, ActivityError> {
         let key = effect_key(input.return_id.as_str(), "book", input.revision);
         let (now, shipment_id) = ((self.clock)(), parcel(&input.return_id)?);
-        let answer = match self.known(&ctx, &key).await? {
-            Some(CarrierOperation::Book(answer)) => answer,
+        let answer = match self.known(&ctx, &key, input.again).await? {
+            Some(CarrierOperation::Book(refused @ Booking::Refused { .. })) => refused,
+            // one that stands is asked for again under its key: only that answer has the label
             _ => {
                 let order = self.store.order(&input.order_id).await.map_err(failure::store)?;
-                let to = order.ok_or_else(|| failure::missing("the order has no row"))?.ship_to;
-                let request =
-                    BookRequest { key: key.clone(), shipment_id: shipment_id.clone(), location: input.location, to, now };
+                let from = order.ok_or_else(|| failure::missing("the order has no row"))?.ship_to;
+                let place = self.store.location(&input.location).await.map_err(failure::store)?;
+                let route = Route::Back { from, to: input.location, address: place.and_then(|place| place.address) };
+                let request = BookRequest { key: key.clone(), shipment_id: shipment_id.clone(), route, now };
                 self.carrier.book(request).await.map_err(failure::gateway)?
             }
         };
@@ -132,7 +134,7 @@ impl ReturnLabelActivities {
         let key = effect_key(input.return_id.as_str(), "cancel", input.revision);
         let book_key = effect_key(input.return_id.as_str(), "book", input.revision);
         let (now, shipment_id) = ((self.clock)(), parcel(&input.return_id)?);
-        let answer = match self.known(&ctx, &key).await? {
+        let answer = match self.known(&ctx, &key, input.again).await? {
             Some(CarrierOperation::Cancel(answer)) => answer,
             _ => {
                 let request = CancelRequest { key, book_key: book_key.clone(), shipment_id, now };

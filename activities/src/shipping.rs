@@ -4,7 +4,7 @@
 
 use oms_contract::activity::{Book, Booked, BookingCancelled, CancelBooking, effect_key};
 use oms_contract::definitions::markers;
-use oms_gateways::carrier::{BookRequest, Booking, Cancel as CancelOutcome, CancelRequest, Carrier, CarrierOperation};
+use oms_gateways::carrier::{BookRequest, Booking, Cancel as CancelOutcome, CancelRequest, Carrier, CarrierOperation, Route};
 use oms_store::{BookingRow, Label, Store};
 use std::sync::Arc;
 use temporalio_macros::activities;
@@ -48,8 +48,7 @@ impl ShippingActivities {
                 let request = BookRequest {
                     key: key.clone(),
                     shipment_id: input.shipment_id.clone(),
-                    location: input.location,
-                    to: order.ship_to,
+                    route: Route::Out { from: input.location, to: order.ship_to },
                     now,
                 };
                 self.carrier.book(request).await.map_err(failure::gateway)?

@@ -4,7 +4,7 @@ mod read;
 mod request;
 
 use chrono::{DateTime, Utc};
-use oms_contract::refund::{Part, RefundStart, Terms};
+use oms_contract::refund::{Part, RefundStart, STORY_SHAPE, Terms};
 use oms_domain::ids::{Invalid, Sku};
 use oms_domain::money::Money as Amount;
 use oms_domain::stock::Quantity;
@@ -100,6 +100,7 @@ fn start_of(refund: &StoredRefund) -> RefundStart {
         reason: refund.reason.clone(),
         actor: refund.actor.clone(),
         terms: Terms::read(&refund.terms),
+        shape: STORY_SHAPE,
     }
 }
 

@@ -1,14 +1,15 @@
 //! Returns: goods that come back.
 
 mod decide;
+mod label;
 mod read;
 mod receive;
-mod request;
+pub(crate) mod request;
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use oms_contract::refund::Terms;
+use oms_contract::refund::{STORY_SHAPE, Terms};
 use oms_contract::returning::{ReturnAnswer, ReturnStart};
 use oms_contract::workflow::Return as ReturnRun;
 use oms_domain::life::Refusal;
@@ -31,6 +32,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(request::request, read::of_order))
         .routes(routes!(read::list))
         .routes(routes!(read::read))
+        .routes(routes!(label::label))
         .routes(routes!(decide::approve))
         .routes(routes!(decide::reject))
         .routes(routes!(receive::receive))
@@ -57,7 +59,16 @@ pub(crate) struct ReturnView {
     rejected_because: Option<String>,
     /// The place that the parcel comes back to.
     location: String,
+    /// The parcel's label; `GET /v1/returns/{id}/label` has it to print.
     label: Option<LabelView>,
+    /// The goods are at the shop already: their parcel came back to the sender, so there is no label.
+    arrived: bool,
+    /// Until when goods are taken back, once it is approved.
+    until: Option<DateTime<Utc>>,
+    /// Ids of the refunds that it has led to, one per receipt at most.
+    refunds: Vec<String>,
+    /// Since when all of them are settled and nothing more comes.
+    refunded_at: Option<DateTime<Utc>>,
     requested_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     /// Grows with every change.
@@ -109,6 +120,10 @@ impl From<&StoredReturn> for ReturnView {
             rejected_because: body.rejected_because.clone(),
             location: stored.location.to_string(),
             label: body.label.as_ref().map(label),
+            arrived: body.arrived,
+            until: body.until,
+            refunds: stored.refunds.iter().map(|refund| refund.id.to_string()).collect(),
+            refunded_at: stored.refunded_at(),
             requested_at: stored.created_at,
             updated_at: stored.updated_at,
             version: stored.rev,
@@ -121,7 +136,7 @@ fn start_of(stored: &StoredReturn) -> ReturnStart {
     ReturnStart {
         return_id: stored.id.clone(),
         order_id: stored.order_id.clone(),
-        asked: Return::requested(stored.body.lines.clone()),
+        asked: Return { arrived: stored.body.arrived, ..Return::requested(stored.body.lines.clone()) },
         refund_shipping: stored.refund_shipping,
         auto_approve: stored.auto_approve,
         location: stored.location.clone(),
@@ -129,6 +144,7 @@ fn start_of(stored: &StoredReturn) -> ReturnStart {
         reason: stored.reason.clone(),
         actor: stored.actor.clone(),
         terms: Terms::read(&stored.terms),
+        shape: STORY_SHAPE,
     }
 }
 

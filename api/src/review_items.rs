@@ -5,7 +5,7 @@ mod resolve;
 
 use chrono::{DateTime, Utc};
 use oms_domain::ids::OrderId;
-use oms_domain::review::{Resolution, resolutions};
+use oms_domain::review::{RETURNED_TO_SENDER, Resolution, resolutions};
 use oms_store::{ItemFilter, ItemState, ReviewItem};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -14,6 +14,9 @@ use utoipa_axum::routes;
 
 use crate::problem::Problem;
 use crate::state::AppState;
+
+/// The action that opens a return.
+const OPEN_RETURN: &str = "open_return";
 
 /// Open items of one order that are told at most.
 const OF_ORDER_MAX: u32 = 100;
@@ -44,7 +47,8 @@ pub(crate) struct ItemView {
     opened_at: DateTime<Utc>,
     /// How long it has been open, or was.
     age_seconds: u64,
-    /// What may be done about it: `retry`, `use_external_reference`, `refund_and_close`, `cancel`. Empty once it is closed.
+    /// What may be done about it: `retry`, `use_external_reference`, `refund_and_close`, `cancel`, `open_return`. Empty once it is
+    /// closed.
     #[schema(value_type = Vec<String>)]
     resolutions: Vec<&'static str>,
     closed_at: Option<DateTime<Utc>>,
@@ -87,7 +91,7 @@ impl ItemView {
             state: item.state.as_str(),
             opened_at: item.opened_at,
             age_seconds: u64::try_from(age.num_seconds()).unwrap_or_default(),
-            resolutions: moves(item).iter().map(|action| action.as_str()).collect(),
+            resolutions: moves(item).iter().map(|action| action.as_str()).chain(opens_return(item)).collect(),
             closed_at: item.closed_at,
             action: decided.map(|decided| decided.action.as_str()),
             reference: decided.and_then(|decided| decided.reference.clone()),
@@ -105,6 +109,13 @@ impl ItemView {
 /// What may be done about an item now.
 fn moves(item: &ReviewItem) -> &'static [Resolution] {
     if item.state == ItemState::Open { resolutions(&item.kind) } else { &[] }
+}
+
+/// The move that a parcel has which came back: its goods are inspected as a return's are. To whoever owns the item it is settled
+/// elsewhere, namely by that return.
+fn opens_return(item: &ReviewItem) -> Option<&'static str> {
+    let back = item.state == ItemState::Open && item.kind == RETURNED_TO_SENDER && item.shipment_id.is_some();
+    back.then_some(OPEN_RETURN)
 }
 
 /// Ids of an order's open items, oldest first.

@@ -13,6 +13,8 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use label::NOTHING_RUNS;
+
 use crate::orders::view::ShipmentView;
 use crate::state::AppState;
 

@@ -34,7 +34,7 @@ enum ReviewCommand {
     Resolve {
         /// The item's id.
         id: String,
-        /// `retry`, `use_external_reference`, `refund_and_close` or `cancel`.
+        /// `retry`, `use_external_reference`, `refund_and_close`, `cancel` or `open_return`.
         #[arg(long)]
         action: String,
         /// Where it was settled outside.

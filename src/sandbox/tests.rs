@@ -41,7 +41,7 @@ impl Bench {
             now: now(),
         };
         match self.sandbox.payments.authorize(request).await.unwrap() {
-            Authorization::ActionRequired { payment_id } => payment_id,
+            Authorization::ActionRequired { payment_id, .. } => payment_id,
             other => panic!("{other:?}"),
         }
     }

@@ -73,6 +73,7 @@ pub(super) fn deadlines(layers: &Layers) -> Result<Deadlines, SettingsError> {
         })?,
         reauthorize_before: duration(layers, "deadlines.reauthorize_before")?,
         return_: duration(layers, "deadlines.return")?,
+        unanswered: duration(layers, "deadlines.unanswered")?,
     })
 }
 

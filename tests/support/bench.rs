@@ -9,7 +9,7 @@ use oms_domain::payment::PaymentMethod;
 use oms_domain::shipment::{ScanType, ShipmentStatus};
 use oms_domain::shortage::ShortagePolicy;
 use oms_domain::stock::{Quantity, Strategy};
-use oms_gateways::carrier::{BookRequest, BookingStatus, CancelRequest, Carrier};
+use oms_gateways::carrier::{BookRequest, BookingStatus, CancelRequest, Carrier, Route};
 use oms_gateways::faults::{Fault, FaultMode, Party};
 use oms_gateways::payment::{AuthorizeRequest, CaptureRequest, OperationKind, OperationResult, PaymentGateway, VoidRequest};
 use oms_store::{CommitStock, OrderAudit, Reserve};
@@ -288,7 +288,8 @@ impl Bench {
             }
             Step::Book => {
                 let key = effect_key(shipment_id.as_str(), "book", 1);
-                let request = BookRequest { key, shipment_id, location, to: order.ship_to, now: now() };
+                let request =
+                    BookRequest { key, shipment_id, route: Route::Out { from: location, to: order.ship_to }, now: now() };
                 self.world.sandbox.carrier.book(request).await.unwrap();
             }
             Step::Ship => self.insist(id, ScanType::Shipped).await,

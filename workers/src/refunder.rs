@@ -2,7 +2,7 @@
 //! died right after), gets it done. A run that exists answers for itself.
 
 use oms_contract::names::{Queue, refund_workflow, return_workflow};
-use oms_contract::refund::{Part, RefundStart, Terms};
+use oms_contract::refund::{Part, RefundStart, STORY_SHAPE, Terms};
 use oms_contract::returning::ReturnStart;
 use oms_contract::workflow::{Refund, Return};
 use oms_store::{StoreError, StoredRefund, StoredReturn};
@@ -72,6 +72,7 @@ fn refund_start(refund: StoredRefund) -> RefundStart {
         reason: refund.reason,
         actor: refund.actor,
         terms: Terms::read(&refund.terms),
+        shape: STORY_SHAPE,
     }
 }
 
@@ -87,5 +88,6 @@ fn return_start(stored: StoredReturn) -> ReturnStart {
         reason: stored.reason,
         actor: stored.actor,
         terms: Terms::read(&stored.terms),
+        shape: STORY_SHAPE,
     }
 }

@@ -12,6 +12,7 @@ use oms_domain::event::Fact;
 use oms_domain::ids::OrderId;
 use oms_domain::life::{Refusal, RefusalCode};
 use oms_domain::review::{Resolution, resolutions};
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 use temporalio_common::ActivityDefinition;
 use temporalio_workflow::workflows::select;
@@ -35,11 +36,13 @@ pub(crate) struct Story<W> {
     pub(crate) order_id: OrderId,
     pub(crate) terms: Terms,
     pub(crate) began: Instant,
+    /// Whether a person is called about a step without an answer; not in runs that began before that was so.
+    pub(crate) calls: bool,
 }
 
 impl<W> Clone for Story<W> {
     fn clone(&self) -> Self {
-        Self { ctx: self.ctx.clone(), order_id: self.order_id.clone(), terms: self.terms, began: self.began }
+        Self { ctx: self.ctx.clone(), order_id: self.order_id.clone(), terms: self.terms, began: self.began, calls: self.calls }
     }
 }
 
@@ -129,39 +132,44 @@ pub(crate) struct ItemChange {
     pub(crate) resolved: Vec<ResolvedItem>,
 }
 
-/// An item of the review queue that a story waits on.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Asked {
-    item: Option<String>,
+/// A question to a person: its kind, and what was decided.
+#[derive(Debug, Clone)]
+struct Question {
     kind: &'static str,
     decided: Option<Resolve>,
+}
+
+/// The items of the review queue that a story waits on.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Asked {
+    questions: BTreeMap<String, Question>,
 }
 
 impl Asked {
     /// From now on this item may be resolved.
     pub(crate) fn open(&mut self, item: &str, kind: &'static str) {
-        *self = Self { item: Some(item.to_owned()), kind, decided: None };
+        self.questions.insert(item.to_owned(), Question { kind, decided: None });
     }
 
-    /// Whether a person has decided.
-    pub(crate) fn is_decided(&self) -> bool {
-        self.decided.is_some()
+    /// Whether a person has decided about an item.
+    pub(crate) fn is_decided(&self, item: &str) -> bool {
+        self.questions.get(item).is_some_and(|question| question.decided.is_some())
     }
 
-    /// Ends the question: what a person decided, if anybody did.
-    pub(crate) fn take(&mut self) -> Option<Resolve> {
-        std::mem::take(self).decided
+    /// Ends a question: what a person decided, if anybody did.
+    pub(crate) fn take(&mut self, item: &str) -> Option<Resolve> {
+        self.questions.remove(item)?.decided
     }
 
     /// Whether a resolution would be heard. Errors: [`Refusal`].
     pub(crate) fn check(&self, command: &Resolve) -> Result<(), Refusal> {
-        if self.item.as_deref() != Some(command.item.as_str()) || self.decided.is_some() {
+        let Some(question) = self.questions.get(&command.item).filter(|question| question.decided.is_none()) else {
             return Err(Refusal::new(RefusalCode::NotAllowedNow, "the item is settled; nothing is left to resolve"));
-        }
-        let allowed = resolutions(self.kind);
+        };
+        let allowed = resolutions(question.kind);
         if !allowed.contains(&command.action) {
             let names: Vec<&str> = allowed.iter().map(|r| r.as_str()).collect();
-            let detail = format!("{} can be resolved by {}", self.kind, names.join(", "));
+            let detail = format!("{} can be resolved by {}", question.kind, names.join(", "));
             return Err(Refusal::new(RefusalCode::ValidationFailed, detail));
         }
         if command.action == Resolution::UseExternalReference && command.reference.as_deref().is_none_or(str::is_empty) {
@@ -173,7 +181,9 @@ impl Asked {
     /// A person decides. Errors: [`Refusal`].
     pub(crate) fn decide(&mut self, command: Resolve) -> Result<(), Refusal> {
         self.check(&command)?;
-        self.decided = Some(command);
+        if let Some(question) = self.questions.get_mut(&command.item) {
+            question.decided = Some(command);
+        }
         Ok(())
     }
 }

@@ -9,3 +9,4 @@ pub mod reconcile;
 pub mod refund;
 pub mod returning;
 pub mod saga;
+mod unanswered;

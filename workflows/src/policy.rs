@@ -5,7 +5,8 @@ use oms_contract::names::Queue;
 use oms_contract::start::Patience;
 use std::time::Duration;
 use temporalio_workflow::{
-    ActivityCancellationType, ActivityOptions, LocalActivityOptions, RetryPolicy, WorkflowCancellationToken,
+    ActivityCancellationType, ActivityCloseTimeouts, ActivityOptions, LocalActivityOptions, RetryPolicy,
+    WorkflowCancellationToken,
 };
 
 /// Growth of the pause between attempts.
@@ -38,6 +39,13 @@ pub fn activity(queue: Queue, patience: &Patience, summary: String, token: Workf
         .summary(summary)
         .build();
     options.cancellation_token = Some(token);
+    options
+}
+
+/// The same for at most `limit` altogether: then it fails with what its last attempt failed with, if there was one.
+pub fn within(limit: Duration, mut options: ActivityOptions) -> ActivityOptions {
+    let start_to_close = options.close_timeouts.start_to_close().unwrap_or(limit);
+    options.close_timeouts = ActivityCloseTimeouts::ScheduleAndStartToClose { schedule_to_close: limit, start_to_close };
     options
 }
 

@@ -10,17 +10,24 @@ use oms_domain::event::{Fact, FactKind};
 use oms_domain::ids::derive;
 use oms_domain::message::Topic;
 use oms_domain::refund::RefundState;
-use oms_domain::review::Resolution;
+use oms_domain::review::{REFUND_REFUSED, REFUND_UNANSWERED, Resolution};
 use temporalio_workflow::{
     SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult, workflow, workflow_methods,
 };
 
 use crate::beside::{Asked, ItemChange, Story, after, resolved};
+use crate::unanswered::{Answer, Asks, Call};
 
 type Refused = Box<dyn std::error::Error + Send + Sync>;
 
-/// The kind of the review item of a refund that the gateway refuses.
-const REFUND_REFUSED: &str = "refund_refused";
+/// How a round of asking for every part ended.
+enum Round {
+    Returned,
+    /// The gateway's code for a part that it refused.
+    Refused(String),
+    /// A person settled it outside.
+    Outside(Resolve),
+}
 
 /// Money on its way back.
 #[workflow]
@@ -41,16 +48,25 @@ impl Refund {
     #[run(name = "Refund")]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<RefundEnd> {
         let start = ctx.state(|s| s.start.clone());
-        let story = Story { ctx: ctx.clone(), order_id: start.order_id.clone(), terms: start.terms, began: start.requested_at };
+        let (order_id, calls) = (start.order_id.clone(), start.shape > 0);
+        let story = Story { ctx: ctx.clone(), order_id, terms: start.terms, began: start.requested_at, calls };
         let requested = Fact::new(key(&start, "requested"), FactKind::RefundRequested, start.requested_at);
         let requested = requested.by(start.actor.clone()).because(start.reason.clone()).moving(start.amount);
         story.append(vec![requested], ItemChange::default()).await;
         let mut open = start.parts.clone();
         let state = loop {
             let revision = ctx.state(|s| s.revision);
-            let Some(code) = Self::pay_back(&story, &start, &mut open, revision).await else { break RefundState::Returned };
-            if Self::is_settled_outside(&story, &start, revision, &code).await {
-                break RefundState::Closed;
+            match Self::pay_back(&story, &start, &mut open, revision).await {
+                Round::Returned => break RefundState::Returned,
+                Round::Refused(code) => {
+                    if Self::is_settled_outside(&story, &start, revision, &code).await {
+                        break RefundState::Closed;
+                    }
+                }
+                Round::Outside(command) => {
+                    Self::close(&story, &start, &command).await;
+                    break RefundState::Closed;
+                }
             }
             ctx.state_mut(|s| s.revision += 1);
         };
@@ -63,19 +79,30 @@ impl Refund {
         Ok(RefundEnd { state })
     }
 
-    /// Asks the gateway for every part that is still open; answers its code if it refused any.
-    async fn pay_back(story: &Story<Self>, start: &RefundStart, open: &mut Vec<Part>, revision: u32) -> Option<String> {
-        let mut refused = None;
+    /// Asks the gateway for every part that is still open.
+    async fn pay_back(story: &Story<Self>, start: &RefundStart, open: &mut Vec<Part>, revision: u32) -> Round {
+        let mut round = Round::Returned;
         for part in std::mem::take(open) {
-            let (refund_id, order_id) = (start.refund_id.clone(), start.order_id.clone());
-            let input = PayBack { refund_id, order_id, part: part.clone(), revision };
-            let answer = story.must(Queue::Payments, "return the money", || Refunds::pay_back, input).await;
-            if let PaidBack::Refused { code } = answer {
-                refused = Some(code);
-                open.push(part);
+            let (refund_id, order_id) = (&start.refund_id, &start.order_id);
+            let input =
+                |again| PayBack { refund_id: refund_id.clone(), order_id: order_id.clone(), part: part.clone(), revision, again };
+            let call = Call {
+                kind: REFUND_UNANSWERED,
+                subject: refund_id.to_string(),
+                step: format!("{}/{revision}", part.part),
+                missing: format!("nobody knows whether {} of {} went back to the customer", part.amount, start.amount),
+            };
+            let step = (Queue::Payments, "return the money");
+            match story.answered(step, || Refunds::pay_back, input, call, |_| false).await {
+                Answer::Given(PaidBack::Refused { code }) => {
+                    round = Round::Refused(code);
+                    open.push(part);
+                }
+                Answer::Outside(command) => return Round::Outside(command),
+                Answer::Given(PaidBack::Returned) | Answer::CalledBack => {}
             }
         }
-        refused
+        round
     }
 
     /// Calls a person about a refusal and waits: for a decision, or for the time to ask again.
@@ -93,18 +120,27 @@ impl Refund {
         story.append(vec![fact.because(code).moving(start.amount)], change).await;
         let again = after(story.now(), story.terms.deadlines.capture_retry);
         story.ctx.set_current_details("waits on: a person, or the next try after a refusal".to_owned());
-        story.until_or_at(again, "next try to return the money", |s| s.asked.is_decided()).await;
-        let Some(command) = story.ctx.state_mut(|s| s.asked.take()) else {
+        story.until_or_at(again, "next try to return the money", |s| s.asked.is_decided(&item)).await;
+        let Some(command) = story.ctx.state_mut(|s| s.asked.take(&item)) else {
             story.append(Vec::new(), ItemChange { settled: vec![item], ..ItemChange::default() }).await;
             return false;
         };
         let outside = command.action == Resolution::UseExternalReference;
-        if let (true, Some(reference)) = (outside, command.reference.clone()) {
+        if outside {
+            Self::close(story, start, &command).await;
+        } else {
+            story.append(Vec::new(), ItemChange { resolved: vec![resolved(&command)], ..ItemChange::default() }).await;
+        }
+        outside
+    }
+
+    /// Notes where a person has returned what was open.
+    async fn close(story: &Story<Self>, start: &RefundStart, command: &Resolve) {
+        if let Some(reference) = command.reference.clone() {
             let close = CloseRefund { refund_id: start.refund_id.clone(), reference };
             story.must(Queue::Orders, "note where the money was returned", || Refunds::close_refund, close).await;
         }
-        story.append(Vec::new(), ItemChange { resolved: vec![resolved(&command)], ..ItemChange::default() }).await;
-        outside
+        story.append(Vec::new(), ItemChange { resolved: vec![resolved(command)], ..ItemChange::default() }).await;
     }
 
     #[update_validator(resolve_item)]
@@ -117,6 +153,16 @@ impl Refund {
     pub fn resolve_item(&mut self, _ctx: &mut SyncWorkflowContext<Self>, input: Resolve) -> Result<Accepted, Refused> {
         self.asked.decide(input)?;
         Ok(Accepted { rev: u64::from(self.revision) })
+    }
+}
+
+impl Asks for Refund {
+    fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    fn asked_mut(&mut self) -> &mut Asked {
+        &mut self.asked
     }
 }
 

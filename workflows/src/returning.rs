@@ -13,23 +13,20 @@ use oms_contract::returning::*;
 use oms_domain::Instant;
 use oms_domain::event::{Fact, FactKind};
 use oms_domain::ids::derive;
+use oms_domain::life::Refusal;
 use oms_domain::message::Topic;
 use oms_domain::refund::{Ask, RefundId};
 use oms_domain::returning::{Condition, Inspected, ReturnLabel, ReturnState, refunded_units};
-use oms_domain::review::Resolution;
+use oms_domain::review::{RETURN_LABEL_REFUSED, RETURN_LABEL_UNANSWERED, RETURN_UNANSWERED, Resolution};
 use temporalio_workflow::workflows::select;
 use temporalio_workflow::{
-    SyncWorkflowContext, WorkflowCancellationToken, WorkflowContext, WorkflowContextView, WorkflowResult, workflow,
-    workflow_methods,
+    SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult, workflow, workflow_methods,
 };
 
 use crate::beside::{Asked, ItemChange, Story, after, resolved, time};
-use crate::policy;
+use crate::unanswered::{Answer, Asks, Call};
 
 type Refused = Box<dyn std::error::Error + Send + Sync>;
-
-/// The kind of the review item of a return whose parcel no carrier takes.
-const LABEL_REFUSED: &str = "return_label_refused";
 
 /// Goods that were inspected and are not booked yet.
 #[derive(Debug, Clone)]
@@ -78,7 +75,8 @@ impl Returning {
     #[run(name = "Return")]
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<ReturnEnd> {
         let start = ctx.state(|s| s.start.clone());
-        let story = Story { ctx: ctx.clone(), order_id: start.order_id.clone(), terms: start.terms, began: start.requested_at };
+        let (order_id, calls) = (start.order_id.clone(), start.shape > 0);
+        let story = Story { ctx: ctx.clone(), order_id, terms: start.terms, began: start.requested_at, calls };
         let mut goods = Self::take_back(story.clone()).boxed_local().fuse();
         let mut label = Self::label(story.clone()).boxed_local().fuse();
         let mut clerk = Self::keep_records(story).boxed_local().fuse();
@@ -97,7 +95,7 @@ impl Returning {
         story.ctx.state_mut(|s| {
             let asked = Fact::new(s.key("requested"), FactKind::ReturnRequested, start.requested_at);
             s.publish(asked.by(start.actor.clone()).because(start.reason.clone()));
-            if start.auto_approve && s.body.approve().is_ok() {
+            if start.auto_approve && s.approve_until(start.requested_at).is_ok() {
                 s.publish(Fact::new(s.key("approved"), FactKind::ReturnApproved, start.requested_at));
             }
         });
@@ -142,7 +140,15 @@ impl Returning {
                 units: receipt.units.clone(),
                 actor: receipt.actor.clone(),
             };
-            story.must(Queue::Inventory, "put the goods back on the shelf", || Returns::restock, restock).await;
+            let call = call(
+                start,
+                RETURN_UNANSWERED,
+                format!("restock/{}", receipt.number),
+                "goods that came back are not on the shelf",
+            );
+            let step = (Queue::Inventory, "put the goods back on the shelf");
+            // a repeat changes nothing, so it needs no word of it
+            story.answered(step, || Returns::restock, |_| restock.clone(), call, |_| false).await;
         }
         let lines = refunded_units(&receipt.units);
         let mut paid = None;
@@ -175,57 +181,53 @@ impl Returning {
         let start = story.ctx.state(|s| s.start.clone());
         story.until(|s| s.body.state != ReturnState::Requested).await;
         let mut revision = 1;
-        let mut attempted = false;
-        while story.ctx.state(|s| s.body.state == ReturnState::Approved && s.body.label.is_none()) {
+        let (mut attempted, mut replaced) = (false, false);
+        while story.ctx.state(|s| s.body.state == ReturnState::Approved && s.body.label.is_none() && !s.body.arrived) {
             attempted = true;
             match Self::book(&story, &start, revision).await {
-                Some(Booked::Booked { carrier, tracking_number }) => {
+                Answer::Given(Booked::Booked { carrier, tracking_number }) => {
                     let now = story.now();
                     story.ctx.state_mut(|s| s.labelled(ReturnLabel { carrier, tracking_number }, now));
                 }
-                Some(Booked::Refused { code }) => {
+                Answer::Given(Booked::Refused { code }) => {
                     Self::ask_a_person(&story, &start, revision, &code).await;
                     revision += 1;
                 }
-                // called back, or a defect: the next turn of the loop says which
-                None => {}
+                Answer::Outside(command) => {
+                    replaced = true;
+                    let now = story.now();
+                    story.ctx.state_mut(|s| s.label_is_decided(command, now));
+                }
+                Answer::CalledBack => {}
             }
         }
         story.until(|s| s.body.state.is_terminal()).await;
-        let unused = story.ctx.state(|s| s.body.label.is_none() || s.body.state == ReturnState::Expired);
+        // a booking that got no answer may have been made all the same
+        let unused = replaced || story.ctx.state(|s| s.body.label.is_none() || s.body.state == ReturnState::Expired);
         if attempted && unused {
-            let undo = CancelReturnBooking { return_id: start.return_id.clone(), revision };
-            story.must(Queue::Shipping, "call the parcel off", || Returns::cancel_return_booking, undo).await;
+            let undo = |again| CancelReturnBooking { return_id: start.return_id.clone(), revision, again };
+            let call =
+                call(&start, RETURN_UNANSWERED, format!("call-off/{revision}"), "a parcel that is not needed is not called off");
+            let step = (Queue::Shipping, "call the parcel off");
+            story.answered(step, || Returns::cancel_return_booking, undo, call, |_| false).await;
         }
         story.ctx.state_mut(|s| s.label_settled = true);
         std::future::pending().await
     }
 
-    /// One booking, called back when the return no longer needs it. `None`: no answer.
-    async fn book(story: &Story<Self>, start: &ReturnStart, revision: u32) -> Option<Booked> {
-        let input = BookReturn {
+    /// One booking, called back when the return no longer needs it.
+    async fn book(story: &Story<Self>, start: &ReturnStart, revision: u32) -> Answer<Booked> {
+        let input = |again| BookReturn {
             return_id: start.return_id.clone(),
             order_id: start.order_id.clone(),
             revision,
             location: start.location.clone(),
+            again,
         };
-        let token = WorkflowCancellationToken::new();
-        let summary = "book the parcel that comes back".to_owned();
-        let options = policy::activity(Queue::Shipping, &story.terms.patience, summary, token.clone());
-        let mut running = story.ctx.execute_activity(Returns::book_return, input, options);
-        let mut called_back = Box::pin(story.until(|s| s.body.state != ReturnState::Approved).fuse());
-        let ended = select! {
-            ended = running => ended,
-            () = called_back => {
-                token.cancel_with_reason("the return no longer needs a label");
-                running.await
-            }
-        };
-        let failed = ended.is_err() && !token.is_cancelled();
-        if failed {
-            story.pause().await;
-        }
-        ended.ok()
+        let missing = "no carrier answers for the parcel of a return; name another label, or wait";
+        let call = call(start, RETURN_LABEL_UNANSWERED, format!("book/{revision}"), missing);
+        let step = (Queue::Shipping, "book the parcel that comes back");
+        story.answered(step, || Returns::book_return, input, call, |s| s.body.state != ReturnState::Approved).await
     }
 
     /// No carrier takes the parcel: a person may name another label, or it is tried again.
@@ -233,28 +235,24 @@ impl Returning {
         let item = derive(&["review", "return", start.return_id.as_str(), &revision.to_string()]).to_string();
         let opened = OpenedItem {
             id: item.clone(),
-            kind: LABEL_REFUSED.to_owned(),
+            kind: RETURN_LABEL_REFUSED.to_owned(),
             subject: start.return_id.to_string(),
             detail: format!("the carrier refused the parcel of a return ({code}); name another label, or try again"),
         };
         story.ctx.state_mut(|s| {
-            s.asked.open(&item, LABEL_REFUSED);
+            s.asked.open(&item, RETURN_LABEL_REFUSED);
             s.items.opened.push(opened);
             s.dirty = true;
         });
         let again = after(story.now(), story.terms.deadlines.capture_retry);
-        let over = |s: &Self| s.asked.is_decided() || s.body.state != ReturnState::Approved;
+        let over = |s: &Self| s.asked.is_decided(&item) || s.body.state != ReturnState::Approved;
         story.until_or_at(again, "next try to book the parcel", over).await;
         let now = story.now();
         story.ctx.state_mut(|s| {
             s.dirty = true;
-            let Some(command) = s.asked.take() else {
-                s.items.settled.push(item);
-                return;
-            };
-            s.items.resolved.push(resolved(&command));
-            if let (Resolution::UseExternalReference, Some(number)) = (command.action, command.reference) {
-                s.labelled(ReturnLabel { carrier: "other".to_owned(), tracking_number: number }, now);
+            match s.asked.take(&item) {
+                Some(command) => s.label_is_decided(command, now),
+                None => s.items.settled.push(item),
             }
         });
     }
@@ -291,8 +289,9 @@ impl Returning {
     /// Take the goods back.
     #[update(name = "approve")]
     pub fn approve(&mut self, ctx: &mut SyncWorkflowContext<Self>, input: ApproveReturn) -> Result<ReturnAnswer, Refused> {
-        self.body.approve()?;
-        self.decided_at = time(ctx.workflow_time(), self.decided_at);
+        let now = time(ctx.workflow_time(), self.decided_at);
+        self.approve_until(now)?;
+        self.decided_at = now;
         let mut fact = Fact::new(self.key("approved"), FactKind::ReturnApproved, self.decided_at).by(actor(input.actor));
         fact.reason = input.reason.map(String::from);
         Ok(self.answer(fact))
@@ -346,6 +345,13 @@ impl Returning {
         format!("return/{}/{what}", self.start.return_id)
     }
 
+    /// The goods are taken back, until the deadline.
+    fn approve_until(&mut self, now: Instant) -> Result<(), Refusal> {
+        self.body.approve()?;
+        self.body.until = Some(after(now, self.start.terms.deadlines.return_));
+        Ok(())
+    }
+
     fn publish(&mut self, fact: Fact) {
         self.facts.push(fact);
         self.dirty = true;
@@ -363,12 +369,35 @@ impl Returning {
         self.body.label = Some(label);
     }
 
+    /// A person named another label, or had it tried again.
+    fn label_is_decided(&mut self, command: Resolve, now: Instant) {
+        self.dirty = true;
+        self.items.resolved.push(resolved(&command));
+        if let (Resolution::UseExternalReference, Some(number)) = (command.action, command.reference) {
+            self.labelled(ReturnLabel { carrier: "other".to_owned(), tracking_number: number }, now);
+        }
+    }
+
     fn expire(&mut self, now: Instant) {
         if self.body.expire() && self.body.state == ReturnState::Expired {
             self.publish(Fact::new(self.key("expired"), FactKind::ReturnExpired, now));
         }
         self.dirty = true;
     }
+}
+
+impl Asks for Returning {
+    fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    fn asked_mut(&mut self) -> &mut Asked {
+        &mut self.asked
+    }
+}
+
+fn call(start: &ReturnStart, kind: &'static str, step: String, missing: &str) -> Call {
+    Call { kind, subject: start.return_id.to_string(), step, missing: missing.to_owned() }
 }
 
 fn actor(named: Option<String>) -> String {

@@ -5,6 +5,7 @@ use oms_domain::Instant;
 use oms_domain::customer::Address;
 use oms_domain::ids::{Location, ShipmentId};
 use oms_domain::reconciliation::{CarrierBooking, Listed};
+use oms_domain::stock::site::SiteAddress;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -14,6 +15,43 @@ mod label;
 mod sandbox;
 pub use sandbox::{BookingStatus, SandboxBooking, SandboxCarrier};
 
+/// From where to where a parcel travels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// From one of the shop's places to a customer.
+    Out {
+        /// The place it leaves from.
+        from: Location,
+        /// Where it goes.
+        to: Address,
+    },
+    /// From a customer back to one of the shop's places.
+    Back {
+        /// Where it is fetched.
+        from: Address,
+        /// The place it goes to.
+        to: Location,
+        /// That place's address, as far as the shop has told it.
+        address: Option<SiteAddress>,
+    },
+}
+
+impl Route {
+    /// The shop's end of it.
+    pub fn place(&self) -> &Location {
+        match self {
+            Self::Out { from: place, .. } | Self::Back { to: place, .. } => place,
+        }
+    }
+
+    /// The customer's end of it.
+    pub fn customer(&self) -> &Address {
+        match self {
+            Self::Out { to: address, .. } | Self::Back { from: address, .. } => address,
+        }
+    }
+}
+
 /// Books the transport of one shipment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BookRequest {
@@ -21,10 +59,8 @@ pub struct BookRequest {
     pub key: String,
     /// The shipment.
     pub shipment_id: ShipmentId,
-    /// The place it leaves from.
-    pub location: Location,
-    /// Where it goes.
-    pub to: Address,
+    /// From where to where.
+    pub route: Route,
     /// Now.
     pub now: Instant,
 }

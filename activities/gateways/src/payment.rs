@@ -12,7 +12,8 @@ use crate::GatewayError;
 
 mod sandbox;
 pub use sandbox::{
-    AuthenticateError, Authentication, OperationKind, OperationResult, SandboxOperation, SandboxPayment, SandboxPayments,
+    AuthenticateError, Authentication, OperationKind, OperationResult, PAY_PATH, SandboxOperation, SandboxPayment,
+    SandboxPayments,
 };
 
 /// Holds funds.
@@ -87,6 +88,9 @@ pub enum Authorization {
     ActionRequired {
         /// The gateway's id of the payment.
         payment_id: String,
+        /// Where the customer does so, if the gateway has a page for it. Whoever knows the address may be able to act there.
+        #[serde(default)]
+        action_url: Option<String>,
     },
     /// Nothing is held, and nothing will be under this key.
     Declined {

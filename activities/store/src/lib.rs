@@ -66,7 +66,7 @@ pub use redrives::{NewRedrive, REDRIVE_MAX, Redrive, RedriveFilter, RedriveFrom,
 pub use refunds::{NewRefund, PartState, PayBackRow, RefundOutcome, RefundPart, RefundRequested, StoredRefund};
 pub use reservations::{ChangeStock, CommitStock, Departed, Reserve, Reserved};
 pub use retention::EndedCursor;
-pub use returns::{NewReturn, RestockUnits, ReturnCursor, ReturnRequested, StoredReturn};
+pub use returns::{NewReturn, RestockUnits, ReturnCursor, ReturnRefund, ReturnRequested, StoredReturn};
 pub use review_items::{
     ItemCursor, ItemFilter, ItemResolution, ItemSource, ItemState, NewItem, ResolveOutcome, ResolvedItem, ReviewItem,
 };

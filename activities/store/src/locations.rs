@@ -26,6 +26,11 @@ impl Store {
         run!(self, locations::put(location, change, now))
     }
 
+    /// One place.
+    pub async fn location(&self, location: &Location) -> Result<Option<Site>> {
+        run!(self, locations::one(location))
+    }
+
     /// A page of places by their ids, after the given one.
     pub async fn locations(&self, after: Option<&Location>, limit: u32) -> Result<Vec<Site>> {
         run!(self, locations::page(after, limit))

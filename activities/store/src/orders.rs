@@ -57,6 +57,8 @@ pub struct StoredOrder {
     pub life: Life,
     /// Whether a person must look: for a flag of its own, or for an open review item about it.
     pub items_open: bool,
+    /// Where the customer authenticates the payment, while that is needed and the gateway has a page for it.
+    pub action_url: Option<String>,
     /// The shape of the workflow that it was started for.
     pub shape: u32,
     /// The build of the worker that wrote the last record.

@@ -74,6 +74,8 @@ pub struct AuthorizationRow {
     pub expires_at: Option<Instant>,
     /// The gateway's code for a refusal.
     pub code: Option<String>,
+    /// Where the customer authenticates, if that is needed and the gateway has a page for it.
+    pub action_url: Option<String>,
 }
 
 /// One row of the ledger.

@@ -2,6 +2,7 @@
 
 use oms_domain::Instant;
 use oms_domain::ids::{Location, OrderId, Sku};
+use oms_domain::refund::RefundId;
 use oms_domain::returning::{Inspected, Return, ReturnId, ReturnState};
 use oms_domain::stock::Quantity;
 use serde_json::Value;
@@ -22,6 +23,8 @@ pub struct NewReturn {
     pub refund_shipping: bool,
     /// Nobody needs to say yes.
     pub auto_approve: bool,
+    /// The goods are at the shop already: their parcel came back to the sender.
+    pub arrived: bool,
     /// Why.
     pub reason: String,
     /// Who asks.
@@ -57,12 +60,29 @@ pub struct StoredReturn {
     pub created_at: Instant,
     /// When it last changed.
     pub updated_at: Instant,
+    /// The refunds that its receipts have led to.
+    pub refunds: Vec<ReturnRefund>,
+}
+
+/// A refund of a return.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReturnRefund {
+    /// Its id.
+    pub id: RefundId,
+    /// When nothing more was owed of it.
+    pub settled_at: Option<Instant>,
 }
 
 impl StoredReturn {
     /// The cursor behind this return.
     pub fn cursor(&self) -> ReturnCursor {
         ReturnCursor { created_at: self.created_at, id: self.id.clone() }
+    }
+
+    /// Since when nothing is owed of it any more: it is over, and every refund of it is settled. None if it led to none.
+    pub fn refunded_at(&self) -> Option<Instant> {
+        let settled: Option<Vec<Instant>> = self.refunds.iter().map(|refund| refund.settled_at).collect();
+        settled.filter(|_| self.body.state == ReturnState::Completed)?.into_iter().max()
     }
 }
 

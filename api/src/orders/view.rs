@@ -9,6 +9,7 @@ use oms_domain::customer::{Address, Customer};
 use oms_domain::life::Hold;
 use oms_domain::money::Money as Amount;
 use oms_domain::order::Action;
+use oms_domain::payment::PaymentStatus;
 use oms_domain::shipment::{Shipment, ShipmentStatus};
 use oms_domain::stock::Quantity;
 use oms_store::StoredOrder;
@@ -189,6 +190,12 @@ pub(crate) struct PaymentView {
     method: String,
     /// When the hold on the funds ends by itself.
     authorization_expires_at: Option<DateTime<Utc>>,
+    /// Where the customer authenticates: send the customer there while the status is `requires_action`. None if the gateway has no
+    /// page for it.
+    #[schema(value_type = Option<String>)]
+    action_url: Option<String>,
+    /// When it is too late for that.
+    action_until: Option<DateTime<Utc>>,
 }
 
 /// Lines that leave one place together.
@@ -313,6 +320,8 @@ impl OrderView {
                 status: life.payment.status.as_str(),
                 method: order.payment_method.0.clone(),
                 authorization_expires_at: life.payment.authorization_expires_at,
+                action_url: order.action_url.clone(),
+                action_until: life.payment.action_until.filter(|_| life.payment.status == PaymentStatus::RequiresAction),
             },
             shipments: life.shipments.iter().map(Into::into).collect(),
             holds: life.holds.iter().map(Into::into).collect(),

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use oms_contract::refund::Terms;
-use oms_domain::ids::Invalid;
+use oms_domain::ids::{Invalid, OrderId};
 use oms_domain::life::Why;
 use oms_domain::returning::ReturnId;
 use oms_domain::stock::Quantity;
@@ -74,6 +74,7 @@ pub(crate) async fn request(
         lines,
         refund_shipping: body.refund_shipping.unwrap_or(false),
         auto_approve: false,
+        arrived: false,
         reason: String::from(reason),
         actor: "api".to_owned(),
         terms: terms.keep(),
@@ -87,6 +88,32 @@ pub(crate) async fn request(
         }
         Err(problem) => Err(ticket.refused(&state, problem).await),
     }
+}
+
+/// Opens an approved return of a parcel that came back to the sender, once per id: its goods are inspected, put back on the shelf and
+/// paid back like those of any other.
+pub(crate) async fn open_arrived(
+    state: &AppState,
+    id: ReturnId,
+    order_id: OrderId,
+    lines: Vec<Quantity>,
+    (reason, actor): (String, String),
+) -> Result<StoredReturn, Problem> {
+    let terms = Terms { deadlines: state.settings.deadlines, patience: state.settings.patience };
+    let new = NewReturn {
+        id,
+        order_id,
+        lines,
+        refund_shipping: false,
+        auto_approve: true,
+        arrived: true,
+        reason,
+        actor,
+        terms: terms.keep(),
+    };
+    let stored = accept(state, &new).await?;
+    start(state, &stored).await;
+    Ok(stored)
 }
 
 async fn accept(state: &AppState, new: &NewReturn) -> Result<StoredReturn, Problem> {

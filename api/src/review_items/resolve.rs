@@ -6,8 +6,9 @@ use axum::response::Response;
 use oms_contract::command::{Cancel, Resolve};
 use oms_contract::workflow::{CancelUpdate, ResolveUpdate};
 use oms_domain::customer::Line;
-use oms_domain::ids::{Invalid, MessageId, OrderId};
+use oms_domain::ids::{Invalid, MessageId, OrderId, derive};
 use oms_domain::life::{Refusal, RefusalCode, Why};
+use oms_domain::returning::ReturnId;
 use oms_domain::review::Resolution;
 use oms_store::{ItemResolution, ItemSource, ItemState, ResolveOutcome, ReviewItem, StoreError};
 use serde::{Deserialize, Serialize};
@@ -15,12 +16,13 @@ use tokio::time::{Instant, sleep};
 use utoipa::ToSchema;
 
 use super::list::find;
-use super::moves;
+use super::{OPEN_RETURN, moves, opens_return};
 use crate::engine::EngineError;
 use crate::extract::{Json, Path};
 use crate::idempotency::{Begun, IdempotencyKey, Ticket, answer, begin, claim};
 use crate::orders::command::{ACTOR, Verdict, ask, refused};
 use crate::problem::{Code, Findings, Problem};
+use crate::returns::request::open_arrived;
 use crate::schema::{self, KeyHeader};
 use crate::state::{AppState, SETTLE_MAX};
 
@@ -29,7 +31,7 @@ use crate::state::{AppState, SETTLE_MAX};
 #[serde(deny_unknown_fields)]
 pub(crate) struct ResolveItem {
     /// One of the item's `resolutions`.
-    #[schema(pattern = "^(retry|use_external_reference|refund_and_close|cancel)$", example = "retry")]
+    #[schema(pattern = "^(retry|use_external_reference|refund_and_close|cancel|open_return)$", example = "retry")]
     action: String,
     #[schema(value_type = schema::Reason)]
     reason: String,
@@ -50,11 +52,27 @@ pub(crate) struct ResolvedView {
 const RESOLVED: ResolvedView = ResolvedView { result: "resolved" };
 
 impl ResolveItem {
+    /// The resolution that stands for opening a return: settled elsewhere, namely by that return. The same item opens the same one.
+    fn opening(&self, item: &str) -> Result<ItemResolution, Problem> {
+        let mut findings = Findings::default();
+        let reason = findings.body("/reason", Why::parse(&self.reason));
+        if self.reference.is_some() {
+            findings.body::<()>("/reference", Err(Invalid::new("a return that is opened here gets its id here")));
+        }
+        let reference = Some(derive(&["return", "review item", item]).to_string());
+        match reason {
+            Some(reason) if findings.is_clean() => {
+                Ok(ItemResolution { action: Resolution::UseExternalReference, reference, reason, actor: ACTOR.to_owned() })
+            }
+            _ => Err(findings.into_problem()),
+        }
+    }
+
     fn parse(&self) -> Result<ItemResolution, Problem> {
         let mut findings = Findings::default();
         let action = Resolution::parse(&self.action);
-        let action = findings
-            .body("/action", action.ok_or_else(|| Invalid::new("retry, use_external_reference, refund_and_close or cancel")));
+        let names = "retry, use_external_reference, refund_and_close, cancel or open_return";
+        let action = findings.body("/action", action.ok_or_else(|| Invalid::new(names)));
         let reason = findings.body("/reason", Why::parse(&self.reason));
         let reference = findings.body_opt("/reference", self.reference.clone().map(Line::parse));
         if action == Some(Resolution::UseExternalReference) && self.reference.is_none() {
@@ -72,7 +90,9 @@ impl ResolveItem {
 
 /// Resolve an item of the review queue
 ///
-/// Of two people who resolve one item, one wins.
+/// Of two people who resolve one item, one wins. `open_return` (of a parcel that came back to the sender) opens an approved return whose
+/// goods are at the shop: receive them as inspected, and they go back on the shelf and are paid back. The item is then resolved by
+/// `use_external_reference` with the return's id.
 #[utoipa::path(
     post,
     path = "/v1/review-items/{id}/resolve",
@@ -91,12 +111,16 @@ pub(crate) async fn resolve(
     key: IdempotencyKey,
     Json(body): Json<ResolveItem>,
 ) -> Result<Response, Problem> {
-    let resolution = body.parse()?;
+    let opens = body.action == OPEN_RETURN;
+    let resolution = if opens { body.opening(&id)? } else { body.parse()? };
     let item = find(&state, &id).await?;
     let ticket = match begin(&state, claim(&key, &format!("POST /v1/review-items/{id}/resolve"), &body)?).await? {
         Begun::Go(ticket) => ticket,
         Begun::Done { status, .. } => return Ok(answer(status, true, RESOLVED)),
     };
+    if opens && let Err(problem) = open_return(&state, &item, &resolution).await {
+        return Err(ticket.refused(&state, problem).await);
+    }
     match settle(&state, &item, &ticket, resolution).await {
         Ok(()) => {
             let replayed = ticket.replayed;
@@ -105,6 +129,27 @@ pub(crate) async fn resolve(
         }
         Err(problem) => Err(ticket.refused(&state, problem).await),
     }
+}
+
+/// Opens the return of a parcel that came back. Before the item is resolved: a crash between the two loses nothing, and the goods are
+/// to be inspected whoever resolves the item. Errors: 422 if the item is about something else; 409 once it is closed.
+async fn open_return(state: &AppState, item: &ReviewItem, resolution: &ItemResolution) -> Result<(), Problem> {
+    let Some(reference) = resolution.reference.as_deref().filter(|_| item.resolution.as_ref() != Some(resolution)) else {
+        return Ok(());
+    };
+    if item.state != ItemState::Open {
+        return Err(already(item));
+    }
+    let (Some(_), Some(order_id), Some(shipment)) = (opens_return(item), &item.order_id, &item.shipment_id) else {
+        let detail = format!("{} is about no parcel that came back, so there is no return to open", item.kind);
+        return Err(Problem::at("/action", Code::ValidationFailed, detail));
+    };
+    let row = state.order(order_id.as_str()).await?;
+    let parcel = row.life.shipments.iter().find(|parcel| parcel.id == *shipment);
+    let lines = parcel.map(|parcel| parcel.lines.clone()).unwrap_or_default();
+    let id = ReturnId::parse(reference).map_err(|_| Problem::internal())?;
+    let why = (resolution.reason.to_string(), resolution.actor.clone());
+    open_arrived(state, id, order_id.clone(), lines, why).await.map(drop)
 }
 
 /// Has the one who may decide about the item decide: its run while there is one, else the store.

@@ -10,7 +10,7 @@ use crate::problem::{Code, Problem};
 use crate::state::AppState;
 
 /// A document to print runs nothing and loads nothing.
-pub(super) const NOTHING_RUNS: (header::HeaderName, &str) =
+pub(crate) const NOTHING_RUNS: (header::HeaderName, &str) =
     (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'; sandbox");
 
 /// Print a shipment's label
@@ -28,8 +28,9 @@ pub(super) const NOTHING_RUNS: (header::HeaderName, &str) =
 pub(crate) async fn label(State(state): State<AppState>, Path(id): Path<String>) -> Result<Response, Problem> {
     let missing = || Problem::not_found("shipment");
     let id = ShipmentId::parse(id).map_err(|_| missing())?;
+    // the parcel of a return is none of the order's shipments, and has a label of its own
+    state.store.shipment(&id).await?.ok_or_else(missing)?;
     let Some(label) = state.store.label(&id).await? else {
-        state.store.shipment(&id).await?.ok_or_else(missing)?;
         return Err(Problem::new(Code::NoLabel, "no courier is booked for this shipment, or its carrier gives no labels"));
     };
     Ok(([(header::CONTENT_TYPE, label.media_type.as_str()), NOTHING_RUNS], label.text).into_response())

@@ -106,6 +106,9 @@ pub struct Part {
     pub amount: Money,
 }
 
+/// The shape of `Refund` and `Return` that this version starts.
+pub const STORY_SHAPE: u32 = 1;
+
 /// The input of workflow `Refund`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefundStart {
@@ -126,6 +129,9 @@ pub struct RefundStart {
     /// What the run is patient with.
     #[serde(default)]
     pub terms: Terms,
+    /// The version of the workflow's shape that the refund was started for. 0: nobody is called about a step without an answer.
+    #[serde(default)]
+    pub shape: u32,
 }
 
 /// The result of workflow `Refund`.
@@ -147,6 +153,9 @@ pub struct PayBack {
     pub part: Part,
     /// 1; one more after each refusal.
     pub revision: u32,
+    /// It was asked for before under this revision: the gateway is asked first what became of it.
+    #[serde(default)]
+    pub again: bool,
 }
 
 impl PayBack {

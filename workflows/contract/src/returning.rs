@@ -34,6 +34,9 @@ pub struct ReturnStart {
     /// What the run is patient with.
     #[serde(default)]
     pub terms: Terms,
+    /// The version of the workflow's shape that the return was started for. 0: nobody is called about a step without an answer.
+    #[serde(default)]
+    pub shape: u32,
 }
 
 /// The result of workflow `Return`.
@@ -119,6 +122,9 @@ pub struct BookReturn {
     pub revision: u32,
     /// Where the parcel comes back to.
     pub location: Location,
+    /// It was asked for before under this revision: the carrier is asked first what became of it.
+    #[serde(default)]
+    pub again: bool,
 }
 
 /// Take the booking of a return back.
@@ -128,6 +134,9 @@ pub struct CancelReturnBooking {
     pub return_id: ReturnId,
     /// The revision of the booking to undo.
     pub revision: u32,
+    /// It was asked for before under this revision: the carrier is asked first what became of it.
+    #[serde(default)]
+    pub again: bool,
 }
 
 /// Put units back on the shelf.

@@ -44,6 +44,15 @@ pub struct Deadlines {
     /// How long goods may take to come back once a return is approved.
     #[serde(rename = "return")]
     pub return_: Duration,
+    /// How long a step of a refund or return may go without an answer before a person looks; [`Self::stuck`] if that is less.
+    pub unanswered: Duration,
+}
+
+impl Deadlines {
+    /// How long a step of a refund or return may go without an answer before a person looks.
+    pub fn answer(&self) -> Duration {
+        self.unanswered.min(self.stuck)
+    }
 }
 
 impl Default for Deadlines {
@@ -62,6 +71,7 @@ impl Default for Deadlines {
             change_window: Duration::ZERO,
             reauthorize_before: Duration::from_secs(24 * HOUR),
             return_: Duration::from_secs(30 * 24 * HOUR),
+            unanswered: Duration::from_secs(600),
         }
     }
 }

@@ -67,6 +67,9 @@ pub struct Payment {
     /// When the hold on the funds ends by itself.
     #[serde(default)]
     pub authorization_expires_at: Option<Instant>,
+    /// When it is too late for the customer to authenticate, while that is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action_until: Option<Instant>,
 }
 
 impl Payment {
@@ -80,6 +83,7 @@ impl Payment {
             refunded: zero,
             waived: None,
             authorization_expires_at: None,
+            action_until: None,
         }
     }
 }

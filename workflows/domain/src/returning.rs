@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::Instant;
 use crate::ids::{Invalid, Location, OrderId, Sku, derive, minted, text};
 use crate::life::{Refusal, RefusalCode};
 use crate::shipment::{Shipment, ShipmentStatus};
@@ -141,12 +142,27 @@ pub struct Return {
     /// How many times goods came back.
     #[serde(default)]
     pub receipts: u32,
+    /// The goods are at the shop already, because their parcel came back to the sender: they need no label.
+    #[serde(default)]
+    pub arrived: bool,
+    /// Until when goods are taken back, once it is approved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Instant>,
 }
 
 impl Return {
     /// A return that is asked for.
     pub fn requested(lines: Vec<Quantity>) -> Self {
-        Self { state: ReturnState::Requested, lines, units: Vec::new(), label: None, rejected_because: None, receipts: 0 }
+        Self {
+            state: ReturnState::Requested,
+            lines,
+            units: Vec::new(),
+            label: None,
+            rejected_because: None,
+            receipts: 0,
+            arrived: false,
+            until: None,
+        }
     }
 
     /// Whether the shop may still say yes or no. Errors: [`Refusal`].
@@ -243,16 +259,23 @@ fn demanded<'a>(units: impl Iterator<Item = (&'a Sku, u32)>) -> Vec<Quantity> {
     demand(units).into_iter().map(|(sku, quantity)| Quantity { sku, quantity }).collect()
 }
 
-/// Units that may still be returned: those at the customer's that no return claims.
-pub fn returnable(shipments: &[Shipment], others: &[Return]) -> BTreeMap<Sku, u32> {
-    let delivered = shipments.iter().filter(|s| s.status == ShipmentStatus::Delivered).flat_map(|s| &s.lines);
-    let mut left = demand(delivered.map(|l| (&l.sku, l.quantity)));
-    for claimed in others.iter().flat_map(Return::claims) {
+/// Units that may still be returned and that no return claims: those at the customer's, or those whose parcels came back to the sender
+/// (`arrived`).
+pub fn returnable(shipments: &[Shipment], others: &[Return], arrived: bool) -> BTreeMap<Sku, u32> {
+    let from = returnable_from(arrived);
+    let there = shipments.iter().filter(|s| s.status == from).flat_map(|s| &s.lines);
+    let mut left = demand(there.map(|l| (&l.sku, l.quantity)));
+    for claimed in others.iter().filter(|other| other.arrived == arrived).flat_map(Return::claims) {
         if let Some(units) = left.get_mut(&claimed.sku) {
             *units = units.saturating_sub(claimed.quantity);
         }
     }
     left
+}
+
+/// Where a parcel must stand so that its goods may be returned.
+pub fn returnable_from(arrived: bool) -> ShipmentStatus {
+    if arrived { ShipmentStatus::ReturnedToSender } else { ShipmentStatus::Delivered }
 }
 
 #[cfg(test)]

@@ -65,6 +65,16 @@ pub const CAPTURE_REFUSED: &str = "capture_refused";
 pub const BOOKING_REFUSED: &str = "booking_refused";
 /// The flag of an order whose funds could not be held again.
 pub const UNFUNDED: &str = "reauthorization_declined";
+/// A refund that the gateway refuses.
+pub const REFUND_REFUSED: &str = "refund_refused";
+/// A refund to which nobody gives an answer.
+pub const REFUND_UNANSWERED: &str = "refund_unanswered";
+/// A return whose parcel no carrier takes.
+pub const RETURN_LABEL_REFUSED: &str = "return_label_refused";
+/// A return whose parcel nobody books, or says that he does not.
+pub const RETURN_LABEL_UNANSWERED: &str = "return_label_unanswered";
+/// A return of which another step goes on without an answer: its goods are not on the shelf, its parcel is not called off.
+pub const RETURN_UNANSWERED: &str = "return_unanswered";
 
 /// What a person may do about a review item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,6 +122,8 @@ pub fn resolutions(code: &str) -> &'static [Resolution] {
         // approved or rejected by the order's own `review`
         IN_REVIEW => &[Cancel],
         DEPARTED_AFTER_CANCEL | STOCK_SHORT => &[UseExternalReference],
+        // nothing outside takes its place: the shelf is ours, and a booking is only called off by its carrier
+        RETURN_UNANSWERED => &[Retry],
         _ => &[Retry, UseExternalReference],
     }
 }
@@ -144,7 +156,17 @@ mod tests {
 
     #[test]
     fn every_flag_has_a_next_move() {
-        for code in [CAPTURE_REFUSED, BOOKING_REFUSED, LOST, NO_SCAN, STUCK, DEFECT, DEPARTED_AFTER_CANCEL, "anything_new"] {
+        for code in [
+            CAPTURE_REFUSED,
+            BOOKING_REFUSED,
+            LOST,
+            NO_SCAN,
+            STUCK,
+            DEFECT,
+            DEPARTED_AFTER_CANCEL,
+            RETURN_UNANSWERED,
+            "anything_new",
+        ] {
             assert!(!resolutions(code).is_empty(), "{code}");
         }
         for resolution in Resolution::ALL {

@@ -30,7 +30,10 @@ pub(super) async fn authorize(desk: &Desk) -> Result<(), Stop> {
         match desk.step(Step::Authorize, || Payments::authorize, input, None).await? {
             Authorized::Held { payment_id, expires_at } => {
                 let now = desk.now();
-                desk.write(|s| s.hold(revision, payment_id, total, expires_at, now));
+                desk.write(|s| {
+                    s.hold(revision, payment_id, total, expires_at, now);
+                    s.life.payment.action_until = None;
+                });
                 desk.note(Fact::new("authorized/1", FactKind::PaymentAuthorized, now).moving(total));
                 desk.clear(ACTION_REQUIRED, None);
                 return Ok(());
@@ -60,6 +63,7 @@ async fn customer_acts(desk: &Desk, heard: u32, by: oms_domain::Instant) -> Resu
     desk.write(|s| {
         if s.life.payment.status != PaymentStatus::RequiresAction {
             s.life.payment.status = PaymentStatus::RequiresAction;
+            s.life.payment.action_until = Some(by);
             let fact = Fact::new("action_required/1", FactKind::PaymentActionRequired, now);
             s.journal.publish(fact.told_as(Topic::ActionRequired));
         }

@@ -1,9 +1,11 @@
 //! Labels of the sandbox carrier: what a printer would get, so that the path of a real one is exercised. Drawn as SVG.
 
 use oms_domain::customer::Address;
+use oms_domain::ids::Location;
+use oms_domain::stock::site::SiteAddress;
 use std::fmt::Write;
 
-use super::{BookRequest, Label};
+use super::{BookRequest, Label, Route};
 
 /// Code 128: the widths of bars and spaces of symbols 0 to 105, in modules.
 const SYMBOLS: &str = "212222 222122 222221 121223 121322 131222 122213 122312 132212 221213 221312 231212 112232 122132 122231 113222 \
@@ -63,6 +65,29 @@ fn escape(text: &str) -> String {
     escaped
 }
 
+/// The sender in one line, and the lines of the addressee.
+fn ends(route: &Route) -> (String, Vec<String>) {
+    match route {
+        Route::Out { from, to } => (from.to_string(), lines(to)),
+        Route::Back { from, to, address } => {
+            let sender = format!("{}, {} {}", from.name, from.postal_code, from.city);
+            (sender, place(to, address.as_ref()))
+        }
+    }
+}
+
+/// A place of the shop's, as far as its address is known.
+fn place(location: &Location, address: Option<&SiteAddress>) -> Vec<String> {
+    let mut lines = vec![format!("Returns, {location}")];
+    let Some(at) = address else { return lines };
+    let city = at.city.as_ref().map(|c| format!(" {c}")).unwrap_or_default();
+    let region = at.region.as_ref().map(|r| format!(", {r}")).unwrap_or_default();
+    lines.extend([&at.line1, &at.line2].into_iter().flatten().map(ToString::to_string));
+    lines.push(format!("{}{city}{region}", at.postal_code));
+    lines.push(at.country.to_string());
+    lines
+}
+
 fn lines(to: &Address) -> Vec<String> {
     let region = to.region.as_ref().map(|r| format!(", {r}")).unwrap_or_default();
     let mut lines = vec![to.name.to_string(), to.line1.to_string()];
@@ -88,9 +113,11 @@ pub(super) fn draw(carrier: &str, tracking_number: &str, request: &BookRequest) 
     };
     say(24, 48, 26, "bold", "start", carrier);
     say(376, 48, 14, "normal", "end", "NOT A REAL PARCEL");
-    say(24, 92, 13, "normal", "start", &format!("From {}", request.location));
+    let (sender, addressee) = ends(&request.route);
+    let size = if sender.chars().count() > 44 { 9 } else { 13 };
+    say(24, 92, size, "normal", "start", &format!("From {sender}"));
     say(24, 140, 13, "normal", "start", "To");
-    for (at, line) in lines(&request.to).iter().enumerate() {
+    for (at, line) in addressee.iter().enumerate() {
         // a long line gets smaller letters, so that it stays on the paper
         let size = if line.chars().count() > 34 { 12 } else { 20 };
         say(24, 168 + at * 30, size, if at == 0 { "bold" } else { "normal" }, "start", line);
@@ -106,7 +133,7 @@ pub(super) fn draw(carrier: &str, tracking_number: &str, request: &BookRequest) 
 mod tests {
     use super::*;
     use oms_domain::customer::{Country, Line};
-    use oms_domain::ids::{Location, OrderId, ShipmentId};
+    use oms_domain::ids::{OrderId, ShipmentId};
 
     #[test]
     fn symbols_are_those_of_the_standard() {
@@ -132,18 +159,21 @@ mod tests {
     #[test]
     fn a_label_names_the_parcel_and_escapes_the_rest() {
         let line = |text: &str| Line::parse(text).unwrap();
+        let berlin = Location::parse("berlin").unwrap();
         let request = BookRequest {
             key: "k".into(),
             shipment_id: ShipmentId::of(&OrderId::from_key("t", "c", "k"), 1),
-            location: Location::parse("berlin").unwrap(),
-            to: Address {
-                name: line("<script>alert(1)</script> & \"Söhne\""),
-                line1: line("Street 1"),
-                line2: Some(line("Back")),
-                city: line("Berlin"),
-                region: None,
-                postal_code: line("10115"),
-                country: Country::parse("DE").unwrap(),
+            route: Route::Out {
+                from: berlin.clone(),
+                to: Address {
+                    name: line("<script>alert(1)</script> & \"Söhne\""),
+                    line1: line("Street 1"),
+                    line2: Some(line("Back")),
+                    city: line("Berlin"),
+                    region: None,
+                    postal_code: line("10115"),
+                    country: Country::parse("DE").unwrap(),
+                },
             },
             now: oms_domain::Instant::UNIX_EPOCH,
         };
@@ -156,5 +186,24 @@ mod tests {
         assert!(label.text.contains("10115 Berlin") && label.text.contains(">SBX0123<"));
         // each symbol has three bars, the stop four
         assert_eq!(label.text.matches("<rect").count(), 2 + (7 + 2) * 3 + 4);
+
+        // back: the same two ends the other way round
+        let address = SiteAddress {
+            line1: Some(line("Dock 7")),
+            line2: None,
+            city: Some(line("Potsdam")),
+            region: None,
+            postal_code: line("14467"),
+            country: Country::parse("DE").unwrap(),
+        };
+        let from = request.route.customer().clone();
+        let route = Route::Back { from, to: berlin.clone(), address: Some(address) };
+        let label = draw("sandbox", "SBX0123", &BookRequest { route, ..request.clone() });
+        let (head, addressee) = label.text.split_once(">To<").unwrap();
+        assert!(head.contains("From &lt;script&gt;") && head.contains("10115 Berlin"), "{head}");
+        assert!(["Returns, berlin", "Dock 7", "14467 Potsdam"].iter().all(|said| addressee.contains(said)), "{addressee}");
+        assert!(!addressee.contains("10115"), "{addressee}");
+        let route = Route::Back { from: request.route.customer().clone(), to: berlin, address: None };
+        assert!(draw("sandbox", "SBX0123", &BookRequest { route, ..request }).text.contains(">Returns, berlin<"));
     }
 }

@@ -37,7 +37,7 @@ pub struct SandboxBooking {
     pub book_key: String,
     /// The shipment.
     pub shipment_id: ShipmentId,
-    /// The place it leaves from.
+    /// The place it leaves from, or comes back to.
     pub location: Location,
     /// Whether it stands.
     pub status: BookingStatus,
@@ -189,8 +189,8 @@ async fn book(connection: &mut SqliteConnection, request: &BookRequest) -> Resul
     )
     .bind(&request.key)
     .bind(request.shipment_id.as_str())
-    .bind(request.location.as_str())
-    .bind(request.to.country.as_str())
+    .bind(request.route.place().as_str())
+    .bind(request.route.customer().country.as_str())
     .bind(CARRIER)
     .bind(&tracking_number)
     .bind(&reference)

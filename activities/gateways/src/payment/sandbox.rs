@@ -25,6 +25,9 @@ pub use books::{OperationKind, OperationResult, SandboxOperation, SandboxPayment
 /// How often `pm_sandbox_flaky` fails before it works, per operation key.
 const FLAKY_FAILURES: i64 = 2;
 
+/// The path of the page where a customer authenticates; the payment's id follows.
+pub const PAY_PATH: &str = "/v1/sandbox/pay";
+
 /// The test methods: what each makes of an authorization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Method {
@@ -88,6 +91,7 @@ pub struct SandboxPayments {
     ledger: Ledger,
     faults: Faults,
     lifetime: Duration,
+    pages: Option<String>,
 }
 
 /// One call, whichever it is.
@@ -131,7 +135,24 @@ impl Request<'_> {
 impl SandboxPayments {
     /// A gateway on `ledger` that holds funds for `lifetime`.
     pub fn new(ledger: Ledger, faults: Faults, lifetime: Duration) -> Self {
-        Self { ledger, faults, lifetime }
+        Self { ledger, faults, lifetime, pages: None }
+    }
+
+    /// The same gateway for a shop whose customers reach the sandbox's pages under `base`, a URL without a slash at the end.
+    #[must_use]
+    pub fn with_pages(self, base: &str) -> Self {
+        Self { pages: Some(format!("{base}{PAY_PATH}")), ..self }
+    }
+
+    /// Adds the page where the customer authenticates.
+    fn with_page(&self, answer: Authorization) -> Authorization {
+        match (answer, &self.pages) {
+            (Authorization::ActionRequired { payment_id, .. }, Some(pages)) => {
+                let action_url = Some(format!("{pages}/{payment_id}"));
+                Authorization::ActionRequired { payment_id, action_url }
+            }
+            (answer, _) => answer,
+        }
     }
 
     /// One operation from end to end: trouble first, then the repeat's old answer or the effect, once.
@@ -211,7 +232,7 @@ fn mismatch() -> GatewayError {
 impl PaymentGateway for SandboxPayments {
     async fn authorize(&self, request: AuthorizeRequest) -> Result<Authorization, GatewayError> {
         match self.perform(Request::Authorize(&request)).await? {
-            Operation::Authorize(answer) => Ok(answer),
+            Operation::Authorize(answer) => Ok(self.with_page(answer)),
             _ => Err(mismatch()),
         }
     }
@@ -244,7 +265,10 @@ impl PaymentGateway for SandboxPayments {
             return Err(refusal);
         }
         let mut view = self.ledger.view().await?;
-        Ok(rows::settled(&mut view, key).await?.map(|(_, operation)| operation))
+        Ok(rows::settled(&mut view, key).await?.map(|(_, operation)| match operation {
+            Operation::Authorize(answer) => Operation::Authorize(self.with_page(answer)),
+            other => other,
+        }))
     }
 
     async fn payments(&self, since: Instant, after: Option<&str>, limit: u32) -> Result<Listed<GatewayPayment>, GatewayError> {

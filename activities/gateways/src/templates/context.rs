@@ -72,7 +72,7 @@ pub struct MessageContext {
     pub reason: Option<Reason>,
     /// The money that moves, for `refunded`.
     pub amount: Option<Money>,
-    /// Where the customer decides, for `question`, or authenticates, for `action_required`.
+    /// Where the customer decides, for `question`, authenticates, for `action_required`, or finds the label, for `return_approved`.
     pub link: Option<String>,
     /// When it is too late, for `question`, `action_required` and `return_approved`.
     pub until: Option<Instant>,

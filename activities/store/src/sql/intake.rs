@@ -118,6 +118,7 @@ fn placed(new: &NewOrder, rules: &PriceRules, (lines, totals): Priced, now: Inst
         on_shortage: new.on_shortage,
         life: Life::placed(new.currency),
         items_open: false,
+        action_url: None,
         shape: new.shape,
         build: None,
         rev: 0,

@@ -55,6 +55,14 @@ pub(crate) async fn put(pools: &Pools, location: &Location, change: &SiteChange,
     Ok((if new.rows_affected() > 0 { Put::Created } else { Put::Replaced }, row.read()?))
 }
 
+pub(crate) async fn one(pools: &Pools, location: &Location) -> Result<Option<Site>> {
+    let row = sqlx::query_as::<Db, SiteRow>("SELECT location, name, address, priority FROM locations WHERE location = $1")
+        .bind(location.as_str())
+        .fetch_optional(&pools.read)
+        .await?;
+    row.map(SiteRow::read).transpose()
+}
+
 pub(crate) async fn page(pools: &Pools, after: Option<&Location>, limit: u32) -> Result<Vec<Site>> {
     let rows = sqlx::query_as::<Db, SiteRow>(
         "SELECT location, name, address, priority FROM locations WHERE location > $1 ORDER BY location LIMIT $2",

@@ -38,6 +38,8 @@ macro_rules! order_columns {
             "o.id, o.client, o.fingerprint, o.reference, o.channel, o.customer, o.ship_to, o.currency, o.payment_method, o.lines, ",
             "o.totals, o.discounts, o.price_rules, o.on_shortage, o.bill_to, o.life, o.needs_attention, o.shape, o.build, o.rev, o.seq, ",
             "o.refunded_minor, o.test, o.placed_at, o.updated_at, o.intake_at, ",
+            "(SELECT p.action_url FROM payment_operations p WHERE p.order_id = o.id AND p.outcome = 'action_required' ",
+            "ORDER BY p.created_at DESC LIMIT 1) AS action_url, ",
             scans!("e.order_id = o.id")
         )
     };
@@ -72,6 +74,7 @@ pub(crate) struct OrderRow {
     placed_at: Instant,
     updated_at: Instant,
     intake_at: Instant,
+    action_url: Option<String>,
     scans: Option<String>,
 }
 
@@ -81,6 +84,7 @@ impl OrderRow {
         let mut life = self.life.0;
         refine(&mut life.shipments, self.scans.as_deref())?;
         refunded(&mut life.payment, self.refunded_minor);
+        let acts = life.payment.status == PaymentStatus::RequiresAction;
         Ok(StoredOrder {
             id: OrderId::parse(self.id)?,
             client: self.client,
@@ -99,6 +103,7 @@ impl OrderRow {
             on_shortage: self.on_shortage.map(|s| s.0).unwrap_or_default(),
             life,
             items_open: self.needs_attention,
+            action_url: self.action_url.filter(|_| acts),
             shape: u32::try_from(self.shape).map_err(|e| StoreError::corrupt("orders.shape", e))?,
             build: self.build,
             rev: unsigned("orders.rev", self.rev)?,

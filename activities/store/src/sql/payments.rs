@@ -19,6 +19,7 @@ struct Operation<'a> {
     outcome: &'static str,
     expires_at: Option<Instant>,
     code: Option<&'a str>,
+    action_url: Option<&'a str>,
 }
 
 pub(crate) async fn authorization(
@@ -38,6 +39,7 @@ pub(crate) async fn authorization(
         outcome: row.outcome.as_str(),
         expires_at: row.expires_at,
         code: row.code.as_deref(),
+        action_url: row.action_url.as_deref(),
     };
     upsert(pools, &operation, now).await
 }
@@ -63,6 +65,7 @@ pub(crate) async fn capture(
         outcome: outcome.as_str(),
         expires_at: None,
         code: None,
+        action_url: None,
     };
     upsert(pools, &operation, now).await
 }
@@ -78,6 +81,7 @@ pub(crate) async fn void(pools: &Pools, order_id: &OrderId, key: &str, payment_i
         outcome: "voided",
         expires_at: None,
         code: None,
+        action_url: None,
     };
     upsert(pools, &operation, now).await
 }
@@ -104,6 +108,7 @@ pub(crate) async fn refund(connection: &mut Conn, r: &Refund<'_>, now: Instant) 
         outcome: r.outcome,
         expires_at: None,
         code: r.code,
+        action_url: None,
     };
     write(connection, &operation, now).await
 }
@@ -119,8 +124,8 @@ async fn upsert(pools: &Pools, o: &Operation<'_>, now: Instant) -> Result<()> {
 async fn write(connection: &mut Conn, o: &Operation<'_>, now: Instant) -> Result<()> {
     sqlx::query::<Db>(
         "INSERT INTO payment_operations (key, order_id, kind, payment_id, shipment_id, amount_minor, currency, outcome,
-             expires_at, code, created_at, at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11)
+             expires_at, code, action_url, created_at, at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $12, $11, $11)
          ON CONFLICT (key) DO UPDATE SET payment_id = COALESCE(excluded.payment_id, payment_operations.payment_id),
              outcome = excluded.outcome, expires_at = excluded.expires_at, code = excluded.code, at = excluded.at
          WHERE payment_operations.outcome IN ('action_required', 'refused')
@@ -137,6 +142,7 @@ async fn write(connection: &mut Conn, o: &Operation<'_>, now: Instant) -> Result
     .bind(o.expires_at.map(cut))
     .bind(o.code)
     .bind(cut(now))
+    .bind(o.action_url)
     .execute(connection)
     .await?;
     Ok(())

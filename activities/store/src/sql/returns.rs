@@ -1,9 +1,11 @@
 //! Statements of returns.
 
+use std::collections::BTreeMap;
+
 use oms_domain::Instant;
 use oms_domain::ids::{Location, OrderId};
-use oms_domain::returning::{Return, ReturnId, ReturnState, returnable};
-use oms_domain::shipment::ShipmentStatus;
+use oms_domain::refund::RefundId;
+use oms_domain::returning::{Return, ReturnId, ReturnState, returnable, returnable_from};
 use oms_domain::stock::demand;
 use serde_json::Value;
 use sqlx::QueryBuilder;
@@ -12,7 +14,7 @@ use sqlx::types::Json;
 use super::orders::order_locked;
 use super::{Conn, Db, Pools, cut, signed, unsigned};
 use crate::orders::StoredOrder;
-use crate::returns::{NewReturn, ReturnCursor, ReturnRequested, StoredReturn};
+use crate::returns::{NewReturn, ReturnCursor, ReturnRefund, ReturnRequested, StoredReturn};
 use crate::{Result, StoreError};
 
 #[derive(sqlx::FromRow)]
@@ -46,6 +48,7 @@ impl ReturnRow {
             terms: self.terms.0,
             created_at: self.created_at,
             updated_at: self.updated_at,
+            refunds: Vec::new(),
         })
     }
 }
@@ -62,14 +65,40 @@ macro_rules! select {
 }
 
 async fn one_on(connection: &mut Conn, id: &ReturnId) -> Result<Option<StoredReturn>> {
-    let row = sqlx::query_as::<Db, ReturnRow>(select!("WHERE r.id = $1")).bind(id.as_str()).fetch_optional(connection).await?;
-    row.map(ReturnRow::read).transpose()
+    let row =
+        sqlx::query_as::<Db, ReturnRow>(select!("WHERE r.id = $1")).bind(id.as_str()).fetch_optional(&mut *connection).await?;
+    Ok(read_all(connection, row.into_iter().collect()).await?.pop())
+}
+
+/// Reads rows, with the refunds that their receipts have led to: their ids follow from the receipts'.
+async fn read_all(connection: &mut Conn, rows: Vec<ReturnRow>) -> Result<Vec<StoredReturn>> {
+    let mut returns = rows.into_iter().map(ReturnRow::read).collect::<Result<Vec<_>>>()?;
+    let of = |back: &StoredReturn| {
+        let id = back.id.clone();
+        (1..=back.body.receipts).map(move |receipt| RefundId::from_key(id.as_str(), &receipt.to_string()))
+    };
+    let ids: Vec<String> = returns.iter().flat_map(of).map(|id| id.to_string()).collect();
+    if ids.is_empty() {
+        return Ok(returns);
+    }
+    let settled: BTreeMap<String, Option<Instant>> =
+        sqlx::query_as::<Db, (String, Option<Instant>)>(concat!("SELECT id, settled_at FROM refunds WHERE id IN ", each!("$1")))
+            .bind(Json(ids))
+            .fetch_all(connection)
+            .await?
+            .into_iter()
+            .collect();
+    for back in &mut returns {
+        let known = |id: RefundId| settled.get(id.as_str()).map(|settled_at| ReturnRefund { id, settled_at: *settled_at });
+        back.refunds = of(back).filter_map(known).collect();
+    }
+    Ok(returns)
 }
 
 async fn of_order_on(connection: &mut Conn, order_id: &OrderId) -> Result<Vec<StoredReturn>> {
     let rows = sqlx::query_as::<Db, ReturnRow>(select!("WHERE r.order_id = $1 ORDER BY r.created_at, r.id"));
-    let rows = rows.bind(order_id.as_str()).fetch_all(connection).await?;
-    rows.into_iter().map(ReturnRow::read).collect()
+    let rows = rows.bind(order_id.as_str()).fetch_all(&mut *connection).await?;
+    read_all(connection, rows).await
 }
 
 pub(crate) async fn one(pools: &Pools, id: &ReturnId) -> Result<Option<StoredReturn>> {
@@ -95,8 +124,9 @@ pub(crate) async fn page(
         query.push(", ").push_bind(cursor.id.as_str()).push(")");
     }
     query.push(" ORDER BY r.created_at DESC, r.id DESC LIMIT ").push_bind(i64::from(limit));
-    let rows = query.build_query_as::<ReturnRow>().fetch_all(&pools.read).await?;
-    rows.into_iter().map(ReturnRow::read).collect()
+    let mut connection = pools.read.acquire().await?;
+    let rows = query.build_query_as::<ReturnRow>().fetch_all(&mut *connection).await?;
+    read_all(&mut connection, rows).await
 }
 
 pub(crate) async fn unstarted(pools: &Pools, limit: u32) -> Result<Vec<StoredReturn>> {
@@ -123,7 +153,7 @@ pub(crate) async fn request(pools: &Pools, new: &NewReturn, now: Instant) -> Res
         return Ok(ReturnRequested::Known(known));
     }
     let others: Vec<Return> = of_order_on(&mut tx, &order.id).await?.into_iter().map(|r| r.body).collect();
-    let left = returnable(&order.life.shipments, &others);
+    let left = returnable(&order.life.shipments, &others, new.arrived);
     for (sku, quantity) in demand(new.lines.iter().map(|l| (&l.sku, l.quantity))) {
         let returnable = left.get(&sku).copied().unwrap_or(0);
         if quantity > returnable {
@@ -139,7 +169,7 @@ pub(crate) async fn request(pools: &Pools, new: &NewReturn, now: Instant) -> Res
 /// Where the parcel goes back to: the place that sent the first of the goods.
 fn home(order: &StoredOrder, new: &NewReturn) -> Result<Location> {
     let sent = |shipment: &&oms_domain::shipment::Shipment| {
-        shipment.status == ShipmentStatus::Delivered && shipment.lines.iter().any(|l| new.lines.iter().any(|n| n.sku == l.sku))
+        shipment.status == returnable_from(new.arrived) && shipment.lines.iter().any(|l| new.lines.iter().any(|n| n.sku == l.sku))
     };
     let shipment = order.life.shipments.iter().find(sent);
     shipment.map(|s| s.location.clone()).ok_or_else(|| StoreError::conflict("a return without lines"))
@@ -153,7 +183,7 @@ async fn insert(connection: &mut Conn, new: &NewReturn, location: &Location, now
     )
     .bind(new.id.as_str())
     .bind(new.order_id.as_str())
-    .bind(Json(Return::requested(new.lines.clone())))
+    .bind(Json(Return { arrived: new.arrived, ..Return::requested(new.lines.clone()) }))
     .bind(new.refund_shipping)
     .bind(new.auto_approve)
     .bind(location.as_str())

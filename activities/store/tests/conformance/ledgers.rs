@@ -3,10 +3,11 @@
 use crate::world::*;
 use oms_store::*;
 
-on_both!(payments, bookings_and_the_audit, keys);
+on_both!(payments, where_a_customer_authenticates, bookings_and_the_audit, keys);
 
 fn held(outcome: AuthorizationOutcome) -> AuthorizationRow {
-    AuthorizationRow { payment_id: Some("pi_1".to_owned()), outcome, amount: eur(2_963), expires_at: Some(at(900)), code: None }
+    let (payment_id, amount, expires_at) = (Some("pi_1".to_owned()), eur(2_963), Some(at(900)));
+    AuthorizationRow { payment_id, outcome, amount, expires_at, code: None, action_url: None }
 }
 
 async fn payments(world: World) {
@@ -35,6 +36,24 @@ async fn payments(world: World) {
         ]
     );
     assert_eq!(operations[1].shipment_id, Some(shipment));
+}
+
+async fn where_a_customer_authenticates(world: World) {
+    let store = &world.store;
+    let order = world.placed("o", 0).await;
+    let shown = async || store.order(&order.id).await.unwrap().unwrap().action_url;
+    let url = Some("https://pay.example.com/p/1".to_owned());
+    let asked = AuthorizationRow { action_url: url.clone(), ..held(AuthorizationOutcome::ActionRequired) };
+    for n in 1..3 {
+        store.record_authorization(&order.id, "k/auth/1", asked.clone(), at(n)).await.unwrap();
+    }
+    assert_eq!(shown().await, None, "the order does not wait for its customer yet");
+    let mut life = order.life.clone();
+    life.payment.status = oms_domain::payment::PaymentStatus::RequiresAction;
+    store.record(&record("o", 1, life, vec![]), at(3)).await.unwrap();
+    assert_eq!(shown().await, url);
+    store.record_authorization(&order.id, "k/auth/1", held(AuthorizationOutcome::Held), at(4)).await.unwrap();
+    assert_eq!(shown().await, None, "the gateway has its answer");
 }
 
 async fn bookings_and_the_audit(world: World) {

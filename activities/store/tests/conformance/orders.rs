@@ -209,6 +209,7 @@ async fn effects(world: World) {
         amount: eur(2_957),
         expires_at: None,
         code: None,
+        action_url: None,
     };
     store.record_authorization(&id, &format!("{id}/authorize/1"), held.clone(), at(2)).await.unwrap();
     let booking = BookingRow {

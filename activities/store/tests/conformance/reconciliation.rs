@@ -132,6 +132,7 @@ async fn our_side_of_the_books(world: World) {
         amount: eur(900),
         expires_at: None,
         code: Some(code.to_owned()),
+        action_url: None,
     };
     let held = authorized(AuthorizationOutcome::Held, "");
     store
@@ -230,6 +231,7 @@ async fn completed(world: &World, key: &str) {
         amount: eur(900),
         expires_at: None,
         code: None,
+        action_url: None,
     };
     store.record_authorization(&order.id, &format!("{}/authorize/1", order.id), held, at(2)).await.unwrap();
     store.record_booking_cancelled(&format!("{}/book/1", shipment_id(key, 1)), at(2)).await.unwrap();

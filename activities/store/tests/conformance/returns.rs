@@ -7,7 +7,15 @@ use oms_domain::shipment::ShipmentStatus;
 use oms_store::*;
 use serde_json::json;
 
-on_both!(only_what_was_delivered, one_of_two_takes_the_last_unit, records_go_forward, lists, restocked_once);
+on_both!(
+    only_what_was_delivered,
+    what_came_back_by_itself,
+    one_of_two_takes_the_last_unit,
+    records_go_forward,
+    refunds_are_shown,
+    lists,
+    restocked_once
+);
 
 fn asked(order: &str, id: &str, units: u32) -> NewReturn {
     NewReturn {
@@ -16,6 +24,7 @@ fn asked(order: &str, id: &str, units: u32) -> NewReturn {
         lines: quantities(&[("a", units)]),
         refund_shipping: true,
         auto_approve: false,
+        arrived: false,
         reason: "too small".to_owned(),
         actor: "api".to_owned(),
         terms: json!({}),
@@ -53,6 +62,68 @@ async fn only_what_was_delivered(world: World) {
     let rejected = Return { state: ReturnState::Rejected, ..first.body.clone() };
     store.record_return(&first.id, 1, &rejected, at(4)).await.unwrap();
     accepted(store.request_return(&asked("o", "2", 2), at(5)).await.unwrap());
+}
+
+async fn what_came_back_by_itself(world: World) {
+    let store = &world.store;
+    world.placed("o", 0).await;
+    let mut state = life(Status::Shipped);
+    let back = shipment("o", 2, ShipmentStatus::ReturnedToSender);
+    state.shipments = vec![shipment("o", 1, ShipmentStatus::Delivered), back];
+    store.record(&record("o", 1, state, Vec::new()), at(1)).await.unwrap();
+    let arrived = |id: &str, units| NewReturn { arrived: true, auto_approve: true, ..asked("o", id, units) };
+    let first = accepted(store.request_return(&arrived("1", 2), at(2)).await.unwrap());
+    assert!(first.body.arrived && first.auto_approve);
+    let none = ReturnRequested::TooMany { sku: sku("a"), returnable: 0 };
+    assert_eq!(store.request_return(&arrived("2", 1), at(3)).await.unwrap(), none, "nothing comes back twice");
+    // what the customer has is another parcel
+    assert!(!accepted(store.request_return(&asked("o", "3", 2), at(4)).await.unwrap()).body.arrived);
+    assert_eq!(store.request_return(&asked("o", "4", 1), at(5)).await.unwrap(), none);
+}
+
+async fn refunds_are_shown(world: World) {
+    use oms_domain::refund::{Ask, RefundId};
+    let store = &world.store;
+    world.placed("o", 0).await;
+    let mut state = life(Status::Completed);
+    state.shipments = vec![shipment("o", 1, ShipmentStatus::Delivered)];
+    state.payment.captured = eur(2_000);
+    state.payment.authorized = eur(2_000);
+    store.record(&record("o", 1, state, Vec::new()), at(1)).await.unwrap();
+    let held = AuthorizationRow {
+        payment_id: Some("pay_1".to_owned()),
+        outcome: AuthorizationOutcome::Held,
+        amount: eur(2_000),
+        expires_at: None,
+        code: None,
+        action_url: None,
+    };
+    store.record_authorization(&order_id("o"), "k/authorize/1", held, at(1)).await.unwrap();
+    store
+        .record_capture(&order_id("o"), "k/capture/1", "pay_1", &shipment_id("o", 1), eur(2_000), CaptureOutcome::Captured, at(1))
+        .await
+        .unwrap();
+    let stored = accepted(store.request_return(&asked("o", "1", 2), at(2)).await.unwrap());
+    let body = Return { state: ReturnState::Completed, receipts: 2, ..stored.body.clone() };
+    store.record_return(&stored.id, 1, &body, at(3)).await.unwrap();
+    let shown = async || store.return_(&stored.id).await.unwrap().unwrap();
+    assert_eq!((shown().await.refunds.len(), shown().await.refunded_at()), (0, None), "its receipts led to no refund");
+    // of its two receipts one led to a refund
+    let refund = NewRefund {
+        id: RefundId::from_key(stored.id.as_str(), "2"),
+        order_id: order_id("o"),
+        ask: Ask { amount: Some(eur(500)), ..Ask::default() },
+        reason: "return".to_owned(),
+        actor: "api".to_owned(),
+        terms: json!({}),
+    };
+    let RefundRequested::Accepted(refund) = store.request_refund(&refund, at(4)).await.unwrap() else { panic!() };
+    assert_eq!(shown().await.refunds, [ReturnRefund { id: refund.id.clone(), settled_at: None }]);
+    assert_eq!(shown().await.refunded_at(), None);
+    store.close_refund(&refund.id, "by hand", at(5)).await.unwrap();
+    assert_eq!(shown().await.refunded_at(), Some(kept(5)));
+    let listed = store.returns_of(&order_id("o")).await.unwrap().remove(0);
+    assert_eq!((listed.refunds, store.returns(None, None, 9).await.unwrap().remove(0).refunds.len()), (shown().await.refunds, 1));
 }
 
 async fn one_of_two_takes_the_last_unit(world: World) {

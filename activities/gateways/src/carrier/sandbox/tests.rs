@@ -1,4 +1,5 @@
 use super::*;
+use crate::carrier::Route;
 use crate::faults::Fault;
 use crate::sandbox::Sandbox;
 use oms_domain::customer::{Address, Country, Line};
@@ -17,15 +18,17 @@ fn booking(key: &str) -> BookRequest {
     BookRequest {
         key: format!("{key}/book"),
         shipment_id: shipment(key),
-        location: Location::parse("berlin").unwrap(),
-        to: Address {
-            name: line("Zoë Canary"),
-            line1: line("Canary street 1"),
-            line2: None,
-            city: line("Bonn"),
-            region: None,
-            postal_code: line("53111"),
-            country: Country::parse("DE").unwrap(),
+        route: Route::Out {
+            from: Location::parse("berlin").unwrap(),
+            to: Address {
+                name: line("Zoë Canary"),
+                line1: line("Canary street 1"),
+                line2: None,
+                city: line("Bonn"),
+                region: None,
+                postal_code: line("53111"),
+                country: Country::parse("DE").unwrap(),
+            },
         },
         now: now(),
     }

@@ -223,7 +223,7 @@ pub(super) fn standing(payment: &PaymentRow) -> Result<Authorization, LedgerErro
     let payment_id = payment.payment_id.clone();
     let declined = |code: &str| Authorization::Declined { payment_id: Some(payment.payment_id.clone()), code: code.into() };
     Ok(match payment.status {
-        PaymentStatus::RequiresAction => Authorization::ActionRequired { payment_id },
+        PaymentStatus::RequiresAction => Authorization::ActionRequired { payment_id, action_url: None },
         PaymentStatus::Declined => declined(payment.decline_code.as_deref().unwrap_or("declined")),
         PaymentStatus::Voided => declined("voided"),
         _ => {

@@ -209,11 +209,15 @@ async fn declined_methods_leave_a_row_without_money() {
 #[tokio::test]
 async fn the_customer_authenticates_or_does_not() {
     let dir = tempfile::tempdir().unwrap();
-    let payments = open(&dir).await.payments;
+    let payments = open(&dir).await.payments.with_pages("https://shop.example.com");
     let ask = async |key: &str| payments.authorize(authorize(key, "pm_card_authenticationRequired")).await.unwrap();
     let mut ids = Vec::new();
     for key in ["yes", "no", "gone"] {
-        let Authorization::ActionRequired { payment_id } = ask(key).await else { panic!("no action required") };
+        let Authorization::ActionRequired { payment_id, action_url } = ask(key).await else { panic!("no action required") };
+        assert_eq!(action_url, Some(format!("https://shop.example.com/v1/sandbox/pay/{payment_id}")));
+        let again = payments.lookup(&format!("{key}/authorize")).await.unwrap();
+        let asked = Authorization::ActionRequired { payment_id: payment_id.clone(), action_url };
+        assert_eq!(again, Some(Operation::Authorize(asked)), "whoever asks by the key is sent to the same page");
         assert_eq!(payments.capture(capture(&format!("{key}/c"), &payment_id, 1)).await.unwrap(), refused("not_authorized"));
         assert_eq!(row(&payments, key).await.status, PaymentStatus::RequiresAction);
         ids.push(payment_id);

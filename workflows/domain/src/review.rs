@@ -66,6 +66,9 @@ pub const BOOKING_REFUSED: &str = "booking_refused";
 /// The flag of an order whose funds could not be held again.
 pub const UNFUNDED: &str = "reauthorization_declined";
 
+/// The item of a code of a carrier that means nothing to us.
+pub const UNKNOWN_CARRIER_CODE: &str = "unknown_carrier_code";
+
 /// What a person may do about a review item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -110,7 +113,8 @@ pub fn resolutions(code: &str) -> &'static [Resolution] {
         STUCK | DEFECT | UNFUNDED | ACTION_REQUIRED => &[Retry, Cancel],
         // approved or rejected by the order's own `review`
         IN_REVIEW => &[Cancel],
-        DEPARTED_AFTER_CANCEL | STOCK_SHORT => &[UseExternalReference],
+        // nothing is tried again: what it was about has happened
+        DEPARTED_AFTER_CANCEL | STOCK_SHORT | UNKNOWN_CARRIER_CODE => &[UseExternalReference],
         _ => &[Retry, UseExternalReference],
     }
 }

@@ -205,6 +205,42 @@ async fn the_customers_page_asks_once_and_names_nobody() {
 }
 
 #[tokio::test]
+async fn the_page_speaks_the_customers_language() {
+    let desk = Desk::new().await;
+    desk.put_product("MUG", 1_999).await;
+    for (locale, title, buttons) in [
+        ("de", "Ihre Bestellung wartet auf Ware", ["Länger warten", "Senden, was da ist", "Stornieren"]),
+        ("es", "Su pedido espera mercancía", ["Seguir esperando", "Enviar lo que hay", "Cancelar"]),
+    ] {
+        let mut body = super::order_body();
+        body["customer"]["locale"] = json!(locale);
+        desk.keyed(Method::POST, "/v1/orders", Some(locale), &body).await.refuses(503, "unavailable", None);
+        let order_id = OrderId::from_key("default", "public", locale);
+        let mut life = Life::placed(oms_domain::money::Currency::parse("EUR").unwrap());
+        asked(&mut life, 1);
+        let record = oms_store::Record {
+            order_id: order_id.clone(),
+            rev: 1,
+            life,
+            facts: vec![],
+            scans: vec![],
+            confirm: false,
+            amend: None,
+            address: None,
+            resolved: vec![],
+            build: None,
+        };
+        desk.store.record(&record, at(5)).await.unwrap();
+        desk.store.decision_token(&order_id, 1, &format!("token-{locale}"), at(5)).await.unwrap();
+        let page = desk.get(&format!("/decide/token-{locale}")).await;
+        assert!(page.text.contains(&format!("<html lang=\"{locale}\">")) && page.text.contains(title), "{}", page.text);
+        assert!(buttons.iter().all(|label| page.text.contains(&format!(">{label}</button>"))), "{}", page.text);
+        assert!(page.text.contains(&format!("by the clock of {locale}")), "{}", page.text);
+    }
+    assert!(desk.get("/decide/nothing").await.text.contains("<html lang=\"en\">"), "the shop's language for nobody");
+}
+
+#[tokio::test]
 async fn why_is_told_even_when_the_engine_is_gone() {
     let desk = Desk::new().await;
     let id = order(&desk, "k", 3, |_, life| {

@@ -52,6 +52,7 @@ pub(crate) fn service(settings: &Settings, parts: Parts, listener: TcpListener) 
         risk: settings.risk,
         policies: settings.policies,
         patience: settings.patience,
+        shop: wiring::shop_face(&settings.shop),
         ui_base: parts.temporal_ui,
         namespace: settings.temporal.namespace.clone(),
         test_orders: payments.is_sandbox(),

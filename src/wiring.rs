@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use oms_activities::notifications::Shop;
+use oms_api::ShopFace;
 use oms_contract::search::{self, Kind};
 use oms_domain::Instant;
 use oms_gateways::mail::{MailFolder, Mailer, SmtpMailer};
@@ -21,7 +22,7 @@ use oms_workers::{Gateways, Parts, Reconciliation, Retention, SWEEP_EVERY, WATCH
 use temporalio_client::Client;
 
 use crate::exit::Blocked;
-use crate::settings::{Settings, base_url};
+use crate::settings::{Settings, ShopSection, base_url};
 
 /// Pauses while something is awaited that may come: they double from the first to the last.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
@@ -103,6 +104,12 @@ pub(crate) fn shop(settings: &Settings) -> anyhow::Result<Shop> {
         base_url: section.base_url.clone().unwrap_or_else(|| base_url(settings.api.listen)),
         templates: Arc::new(templates.map_err(|e| Blocked(format!("{e} (OMS__SHOP__TEMPLATES)")))?),
     })
+}
+
+/// The shop as the API's pages and papers show it.
+pub(crate) fn shop_face(section: &ShopSection) -> ShopFace {
+    let zone = section.time_zone;
+    ShopFace { name: section.name.clone(), locale: section.locale, date: Arc::new(move |at, locale| zone.date(at, locale)) }
 }
 
 /// What workers are made of.

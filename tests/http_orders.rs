@@ -194,6 +194,10 @@ async fn commands_that_come_too_late_say_what_is_allowed() {
     let late = http.cancel(&id).await;
     late.refuses(409, "too_late", None);
     assert!(late.body["allowed_actions"].is_array() && !late.text.contains("\"cancel\""), "{}", late.text);
+    assert_eq!(late.body["alternative"], "return", "what has left comes back");
+    assert!(!late.body["allowed_actions"].as_array().unwrap().contains(&json!("return")), "but nothing has arrived yet");
+    let early = json!({"lines": [{"sku": sku, "quantity": 1}], "reason": "does not fit"});
+    http.post(&format!("/v1/orders/{id}/returns"), &early).await.refuses(409, "return_exceeds_delivered", None);
     http.move_on(&id, &["delivered"]).await;
     http.reaches(&id, "completed").await;
     let declined = http.place(&fresh("key"), 20, &order_of("pm_card_chargeDeclined", &[(&sku, 1)])).await.is(201);

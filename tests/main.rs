@@ -3,15 +3,18 @@
 
 mod support;
 
+mod alerts;
 mod architecture;
 mod audit;
 mod backorders;
 mod bend_resets;
 mod bend_sweeps;
 mod bends;
+mod holds;
 mod http_changes;
 mod http_input;
 mod http_orders;
+mod http_reads;
 mod imports;
 mod kills;
 mod lives;

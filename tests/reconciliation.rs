@@ -10,16 +10,18 @@ use oms_contract::names::Queue;
 use oms_contract::reconciliation::{ReconcileStart, SCHEDULE, SCHEDULED, reconcile_workflow};
 use oms_contract::workflow as mark;
 use oms_domain::ids::{Location, OrderId, ShipmentId};
+use oms_domain::life::Why;
 use oms_domain::order::Status;
 use oms_domain::payment::PaymentMethod;
 use oms_domain::reconciliation::{Action, Day, FindingKind};
+use oms_domain::review::Resolution;
 use oms_domain::shipment::{ScanType, ShipmentStatus};
 use oms_domain::stock::{Quantity, Strategy};
 use oms_gateways::carrier::{BookRequest, BookingStatus, Carrier, Route};
 use oms_gateways::payment::{
     Authorization, AuthorizeRequest, CaptureRequest, PaymentGateway, RefundRequest, SandboxPayment, VoidRequest,
 };
-use oms_store::{Claimed, ItemFilter, ItemSource, ItemState, KeyClaim, Report, ReportState, Reserve, Reserved};
+use oms_store::{Claimed, ItemFilter, ItemResolution, ItemSource, ItemState, KeyClaim, Report, ReportState, Reserve, Reserved};
 use oms_workers::{Reconciliation, Retention};
 use serde_json::json;
 use temporalio_client::schedules::ScheduleOverlapPolicy;
@@ -182,6 +184,9 @@ async fn orphans_at_gateway_carrier_and_shelf_are_repaired_where_nothing_can_go_
         let open = payments_of(&world, &order).await.into_iter().filter(|p| p.status.as_str() == "authorized").count();
         assert_eq!(open, 0, "{order}");
     }
+    let told = world.store.timeline(&cancelled).await.unwrap().into_iter().filter(|e| e.actor == "reconciliation");
+    let told: Vec<(String, bool)> = told.map(|e| (e.kind, e.reason.is_some_and(|why| why.contains("cancelled")))).collect();
+    assert_eq!(told, [("payment.voided".to_owned(), true), ("shipment.booking_cancelled".to_owned(), true)]);
     let courier = world.sandbox.carrier.bookings().await.unwrap();
     assert!(courier.iter().all(|b| b.status == BookingStatus::Cancelled));
     assert_eq!(world.store.stock(&sku("mug"), now()).await.unwrap().unwrap().available, 20);
@@ -239,6 +244,38 @@ async fn what_cannot_be_repaired_safely_is_a_persons_once_and_settles_itself() {
     let left = queued(&world).await;
     assert!(!left.iter().any(|(_, subject)| *subject == taken), "what is in order again settles itself");
     assert_eq!(left.len(), 4, "{left:?}");
+
+    // what a person has dealt with stays closed as long as the figures stay; other figures are news
+    let mismatches = async || -> Vec<(ItemState, String)> {
+        let filter = ItemFilter { kind: Some("ledger_mismatch".into()), ..ItemFilter::default() };
+        let items = world.store.review_items(&filter, None, 9).await.unwrap();
+        items.into_iter().map(|item| (item.state, item.id)).collect()
+    };
+    let dealt = mismatches().await.remove(0).1;
+    let resolution = ItemResolution {
+        action: Resolution::UseExternalReference,
+        reference: Some("paid back by transfer".into()),
+        reason: Why::parse("seen").unwrap(),
+        actor: "tester".into(),
+    };
+    world.store.resolve_item(&dealt, &resolution, now()).await.unwrap();
+    let mismatch = (FindingKind::LedgerMismatch, payment.clone());
+    for _ in 0..2 {
+        let accepted = compare(&world, Some("2020-01-03")).await;
+        assert_eq!(found(&world, &accepted).await[&mismatch], Action::None);
+        assert_eq!(mismatches().await, [(ItemState::Resolved, dealt.clone())]);
+    }
+    let refund = RefundRequest { key: "by-hand/back".into(), payment_id: payment.clone(), amount: eur(1), now: now() };
+    world.sandbox.payments.refund(refund).await.unwrap();
+    for _ in 0..2 {
+        let second = compare(&world, Some("2020-01-03")).await;
+        assert_eq!(found(&world, &second).await[&mismatch], Action::Queued);
+        let items = mismatches().await;
+        assert_eq!(items.iter().map(|(state, _)| *state).collect::<Vec<_>>(), [ItemState::Resolved, ItemState::Open]);
+        let findings = world.store.findings(&second.day, 99).await.unwrap();
+        let shown = findings.into_iter().find(|f| f.finding.kind == FindingKind::LedgerMismatch).unwrap().review_item;
+        assert_eq!(shown.as_ref(), Some(&items[1].1), "the report names the open item");
+    }
     world.end().await;
 }
 

@@ -106,8 +106,9 @@ impl ReconciliationActivities {
     pub async fn settle(self: Arc<Self>, _ctx: ActivityContext, input: SettleFindings) -> Result<SettledFindings, ActivityError> {
         let findings = self.store.unsettled_findings(&input.date, AT_ONCE).await.map_err(failure::store)?;
         for finding in &findings {
-            let action = self.remedy(finding, &input).await?;
-            self.store.settle_finding(&input.date, finding, action, (self.clock)()).await.map_err(failure::store)?;
+            let (action, item) = self.remedy(finding, &input).await?;
+            let done = (action, item.as_deref());
+            self.store.settle_finding(&input.date, finding, done, (self.clock)()).await.map_err(failure::store)?;
         }
         Ok(SettledFindings { more: findings.len() >= AT_ONCE as usize })
     }

@@ -20,6 +20,7 @@ use crate::extract::{Path, shape};
 use crate::orders::decide::{DecideWait, Decided, carry};
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
+use page::Reader;
 
 /// Who decides with a token.
 const ACTOR: &str = "customer";
@@ -45,6 +46,8 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 }
 
 /// The customer's page
+///
+/// In the customer's language, dates by the shop's clock.
 #[utoipa::path(
     get,
     path = "/decide/{token}",
@@ -55,12 +58,15 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 )]
 pub(crate) async fn show(State(state): State<AppState>, Path(token): Path<String>) -> Result<Response, Problem> {
     let (order, round) = match find(&state, &token).await {
-        Err(problem) if problem.code() == Code::NotFound => return Ok(html(StatusCode::NOT_FOUND, page::unknown())),
+        Err(problem) if problem.code() == Code::NotFound => {
+            return Ok(html(StatusCode::NOT_FOUND, Reader::of(&state.settings.shop, None).unknown()));
+        }
         found => found?,
     };
+    let reader = Reader::of(&state.settings.shop, Some(&order));
     Ok(match open(&order.life, round) {
-        true => html(StatusCode::OK, page::question(&order, &token)),
-        false => html(StatusCode::OK, page::over()),
+        true => html(StatusCode::OK, reader.question(&order, &token)),
+        false => html(StatusCode::OK, reader.over()),
     })
 }
 
@@ -88,14 +94,16 @@ pub(crate) async fn decide(
     let (decision, form) = read(&headers, &body)?;
     let (order, round) = match find(&state, &token).await {
         Err(problem) if form && problem.code() == Code::NotFound => {
-            return Ok(html(StatusCode::NOT_FOUND, page::unknown()));
+            return Ok(html(StatusCode::NOT_FOUND, Reader::of(&state.settings.shop, None).unknown()));
         }
         found => found?,
     };
+    let settings = state.settings.clone();
+    let reader = Reader::of(&settings.shop, Some(&order));
     // a link goes out after its question is on record, so a row without the question has seen its end
     if !open(&order.life, round) {
         return match form {
-            true => Ok(html(StatusCode::CONFLICT, page::over())),
+            true => Ok(html(StatusCode::CONFLICT, reader.over())),
             false => Err(Problem::new(Code::NotAllowedNow, "this is already decided; nothing was changed")),
         };
     }
@@ -104,9 +112,9 @@ pub(crate) async fn decide(
     let update_id = derive(&["decide", &id, &round.to_string(), decision.as_str()]).to_string();
     let command = Decide { decision, round: Some(round), actor: Some(ACTOR.to_owned()) };
     match carry(&state, order, command, update_id).await {
-        Ok(()) if form => Ok(html(StatusCode::OK, page::decided(decision))),
+        Ok(()) if form => Ok(html(StatusCode::OK, reader.decided(decision))),
         Ok(()) => Ok(([("cache-control", "no-store")], axum::Json(Decided { result: decision.as_str() })).into_response()),
-        Err(problem) if form && problem.code() == Code::NotAllowedNow => Ok(html(StatusCode::CONFLICT, page::over())),
+        Err(problem) if form && problem.code() == Code::NotAllowedNow => Ok(html(StatusCode::CONFLICT, reader.over())),
         // whoever holds the link is not told what the shop may do
         Err(problem) => Err(problem.with_allowed(Vec::new())),
     }

@@ -140,7 +140,7 @@ async fn find(state: &AppState, id: &str) -> Result<Import, Problem> {
 }
 
 impl CursorKey for ImportCursor {
-    const KIND: &'static str = "i";
+    const KIND: &'static str = "import";
     fn write(&self) -> String {
         format!("{}|{}", self.created_at.to_rfc3339_opts(chrono::SecondsFormat::Nanos, true), self.id)
     }
@@ -154,7 +154,7 @@ impl CursorKey for ImportCursor {
 struct RowCursor(u64);
 
 impl CursorKey for RowCursor {
-    const KIND: &'static str = "r";
+    const KIND: &'static str = "import_row";
     fn write(&self) -> String {
         self.0.to_string()
     }

@@ -30,7 +30,7 @@ mod tests;
 
 pub use engine::Engine;
 pub use imports::{ImportPace, run as run_imports};
-pub use state::{ApiSettings, AppState, KnowsMethod};
+pub use state::{ApiSettings, AppState, KnowsMethod, SayDate, ShopFace};
 pub use telemetry::install_metrics;
 
 use std::sync::Arc;

@@ -52,7 +52,7 @@ pub fn limit(findings: &mut Findings, text: Option<&str>) -> u32 {
 
 /// What a cursor points behind. A cursor of one list is unknown to the others.
 pub trait CursorKey: Sized {
-    /// Names the list.
+    /// Names the list, and no other one.
     const KIND: &'static str;
     /// The text inside.
     fn write(&self) -> String;
@@ -61,7 +61,7 @@ pub trait CursorKey: Sized {
 }
 
 impl CursorKey for Cursor {
-    const KIND: &'static str = "o";
+    const KIND: &'static str = "order";
     fn write(&self) -> String {
         format!("{}|{}", self.placed_at.to_rfc3339_opts(chrono::SecondsFormat::Nanos, true), self.id)
     }
@@ -72,7 +72,7 @@ impl CursorKey for Cursor {
 }
 
 impl CursorKey for Sku {
-    const KIND: &'static str = "s";
+    const KIND: &'static str = "product";
     fn write(&self) -> String {
         self.as_str().to_owned()
     }
@@ -82,7 +82,7 @@ impl CursorKey for Sku {
 }
 
 impl CursorKey for Location {
-    const KIND: &'static str = "l";
+    const KIND: &'static str = "location";
     fn write(&self) -> String {
         self.as_str().to_owned()
     }
@@ -92,7 +92,7 @@ impl CursorKey for Location {
 }
 
 impl CursorKey for ShipmentId {
-    const KIND: &'static str = "h";
+    const KIND: &'static str = "shipment";
     fn write(&self) -> String {
         self.as_str().to_owned()
     }

@@ -145,6 +145,7 @@ pub struct Problem {
     detail: String,
     errors: Vec<FieldError>,
     allowed_actions: Option<Vec<Action>>,
+    alternative: Option<Action>,
     // boxed: rare, and every fallible function here returns this type
     refundable: Option<Box<Money>>,
     checks: Vec<Check>,
@@ -175,6 +176,10 @@ pub struct ProblemBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>)]
     allowed_actions: Option<Vec<&'static str>>,
+    /// For a cancel that is `too_late`: what may be asked instead, `return`. It is open to units that were delivered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    alternative: Option<&'static str>,
     /// For `refund_exceeds_captured`: what can still go back.
     #[serde(skip_serializing_if = "Option::is_none")]
     refundable: Option<Money>,
@@ -187,7 +192,15 @@ pub struct ProblemBody {
 impl Problem {
     /// A problem with its one sentence.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new(), allowed_actions: None, refundable: None, checks: Vec::new() }
+        Self {
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            allowed_actions: None,
+            alternative: None,
+            refundable: None,
+            checks: Vec::new(),
+        }
     }
 
     /// A problem about one or more places of the request.
@@ -236,6 +249,12 @@ impl Problem {
     /// Adds what may be asked of the order now.
     pub fn with_allowed(mut self, allowed: Vec<Action>) -> Self {
         self.allowed_actions = Some(allowed);
+        self
+    }
+
+    /// Adds what may be asked instead.
+    pub fn with_alternative(mut self, alternative: Action) -> Self {
+        self.alternative = Some(alternative);
         self
     }
 
@@ -314,6 +333,7 @@ impl IntoResponse for Problem {
             detail: self.detail,
             errors: self.errors,
             allowed_actions: self.allowed_actions.map(|actions| actions.into_iter().map(Action::as_str).collect()),
+            alternative: self.alternative.map(Action::as_str),
             refundable: self.refundable.map(|refundable| *refundable),
             checks: self.checks,
         };

@@ -30,7 +30,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 }
 
 impl CursorKey for Day {
-    const KIND: &'static str = "d";
+    const KIND: &'static str = "report";
     fn write(&self) -> String {
         self.as_str().to_owned()
     }
@@ -124,7 +124,8 @@ pub(crate) struct FindingView {
     subject: String,
     order_id: Option<String>,
     detail: String,
-    /// `repaired`, `queued` for a person, or `none`: it had passed when its turn came, or its turn is yet to come.
+    /// `repaired`, `queued` for a person, or `none`: it had passed when its turn came, its turn is yet to come, or a person has resolved
+    /// its item and the figures are the same.
     #[schema(value_type = String, example = "queued")]
     action: &'static str,
     /// Its item in the review queue.

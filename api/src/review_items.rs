@@ -5,8 +5,9 @@ mod resolve;
 
 use chrono::{DateTime, Utc};
 use oms_domain::ids::OrderId;
+use oms_domain::reconciliation::FindingKind;
 use oms_domain::review::{RETURNED_TO_SENDER, Resolution, resolutions};
-use oms_store::{ItemFilter, ItemState, ReviewItem};
+use oms_store::{ItemFilter, ItemSource, ItemState, ReviewItem};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -32,7 +33,7 @@ pub(crate) struct ItemView {
     id: String,
     /// A stable word: `capture_refused`, `lost`, `stuck`, `refund_refused`, …
     kind: String,
-    /// Who saw it: `order`, `watchdog`, `refund`, `return`, `reconciliation` or `message`.
+    /// Who saw it: `order`, `watchdog`, `refund`, `return`, `reconciliation`, `message` or `carrier`.
     #[schema(value_type = String, example = "order")]
     source: &'static str,
     order_id: Option<String>,
@@ -108,7 +109,13 @@ impl ItemView {
 
 /// What may be done about an item now.
 fn moves(item: &ReviewItem) -> &'static [Resolution] {
-    if item.state == ItemState::Open { resolutions(&item.kind) } else { &[] }
+    match (item.state, item.source) {
+        (ItemState::Open, ItemSource::Reconciliation) => {
+            FindingKind::parse(&item.kind).map_or(&[Resolution::UseExternalReference], FindingKind::resolutions)
+        }
+        (ItemState::Open, _) => resolutions(&item.kind),
+        (ItemState::Resolved | ItemState::Settled, _) => &[],
+    }
 }
 
 /// The move that a parcel has which came back: its goods are inspected as a return's are. To whoever owns the item it is settled

@@ -7,6 +7,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use oms_contract::start::{Deadlines, Patience, Policies};
 use oms_domain::Instant;
 use oms_domain::ids::OrderId;
+use oms_domain::message::Locale;
 use oms_domain::payment::PaymentMethod;
 use oms_domain::pricing::PriceRules;
 use oms_domain::risk::RiskRules;
@@ -21,6 +22,20 @@ use crate::problem::Problem;
 
 /// Whether the payment gateway knows a method.
 pub type KnowsMethod = Arc<dyn Fn(&PaymentMethod) -> bool + Send + Sync>;
+
+/// How an instant is written for people: by the shop's clock, in a language.
+pub type SayDate = Arc<dyn Fn(Instant, Locale) -> String + Send + Sync>;
+
+/// The shop as its pages and papers show it.
+#[derive(Clone)]
+pub struct ShopFace {
+    /// Its name.
+    pub name: String,
+    /// The language for customers who named none.
+    pub locale: Locale,
+    /// How it writes dates.
+    pub date: SayDate,
+}
 
 /// What can be set of the API.
 #[derive(Clone)]
@@ -37,6 +52,8 @@ pub struct ApiSettings {
     pub policies: Policies,
     /// Retry pauses of new orders.
     pub patience: Patience,
+    /// The shop.
+    pub shop: ShopFace,
     /// Where the Temporal UI is, such as `http://127.0.0.1:8233`; no links without it.
     pub ui_base: Option<String>,
     /// The namespace that the Temporal UI links name.

@@ -3,6 +3,7 @@
 mod bad_input;
 mod books;
 mod commands;
+mod cursors;
 mod frame;
 mod outage;
 mod steering;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
+use oms_domain::message::Locale;
 use oms_domain::payment::PaymentMethod;
 use oms_domain::pricing::PriceRules;
 use oms_store::Store;
@@ -21,7 +23,7 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{ApiSettings, AppState, Engine, router, telemetry};
+use crate::{ApiSettings, AppState, Engine, ShopFace, router, telemetry};
 
 /// An API on a database of its own. Its engine is wherever `address` says.
 pub(crate) struct Desk {
@@ -82,6 +84,11 @@ impl Desk {
             strategy: Default::default(),
             risk: Default::default(),
             policies: Default::default(),
+            shop: ShopFace {
+                name: "Test Shop".to_owned(),
+                locale: Locale::En,
+                date: Arc::new(|at, locale| format!("{} by the clock of {}", at.format("%-d.%-m.%Y"), locale.as_str())),
+            },
             ui_base: Some("http://127.0.0.1:8233".to_owned()),
             namespace: "oms".to_owned(),
             test_orders: true,

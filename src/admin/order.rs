@@ -201,6 +201,12 @@ struct ListArgs {
     /// Only orders placed before this instant.
     #[arg(long)]
     placed_before: Option<String>,
+    /// Only orders whose total is at least this, in minor units.
+    #[arg(long)]
+    total_min: Option<u64>,
+    /// Only orders whose total is at most this, in minor units.
+    #[arg(long)]
+    total_max: Option<u64>,
     /// At most so many, 1 to 100.
     #[arg(long)]
     limit: Option<u32>,
@@ -232,6 +238,11 @@ impl ListArgs {
         }
         if let Some(flag) = self.needs_attention {
             call = call.with("needs_attention", flag);
+        }
+        for (name, minor) in [("total_min", self.total_min), ("total_max", self.total_max)] {
+            if let Some(minor) = minor {
+                call = call.with(name, minor);
+            }
         }
         if let Some(limit) = self.limit {
             call = call.with("limit", limit);

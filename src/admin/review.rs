@@ -26,6 +26,9 @@ enum ReviewCommand {
         /// Only items of this order.
         #[arg(long)]
         order: Option<String>,
+        /// Only items that were opened at least so long ago, such as `4h` or `2d`.
+        #[arg(long)]
+        age: Option<String>,
         /// Go on after the page that ended with this cursor.
         #[arg(long)]
         cursor: Option<String>,
@@ -48,9 +51,9 @@ enum ReviewCommand {
 
 pub(super) async fn run(args: ReviewArgs, api: &Api, json: bool) -> anyhow::Result<()> {
     match args.command {
-        ReviewCommand::List { kind, state, order, cursor } => {
+        ReviewCommand::List { kind, state, order, age, cursor } => {
             let mut call = Call::get("/v1/review-items");
-            for (name, value) in [("kind", kind), ("state", state), ("order", order), ("cursor", cursor)] {
+            for (name, value) in [("kind", kind), ("state", state), ("order", order), ("age", age), ("cursor", cursor)] {
                 if let Some(value) = value {
                     call = call.with(name, value);
                 }

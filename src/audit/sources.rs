@@ -21,6 +21,7 @@ use oms_store::{
 use temporalio_client::errors::WorkflowInteractionError;
 use temporalio_client::{Client, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowListOptions};
 
+use super::order_rules::KEPT_AT_LEAST;
 use crate::http::now;
 use crate::stack::Stack;
 
@@ -61,6 +62,8 @@ pub(crate) struct Written {
     pub(crate) mail: Option<BTreeSet<String>>,
     /// Message ids of `sms/*.json`.
     pub(crate) sms: Option<BTreeSet<String>>,
+    /// Those of them that are so old that their orders may have been removed by age.
+    pub(crate) old: BTreeSet<String>,
 }
 
 /// One reading of everything.
@@ -130,10 +133,12 @@ impl Desk {
         let items = self.items().await.context("reading the review queue")?;
         let alerts = self.store.audit_alerts().await.context("reading the alerts")?.into_iter().collect();
         let runs = self.runs(&orders).await?;
-        let written = Written {
-            mail: if self.mail_in_folder { Some(ids(&self.data_dir.join("mail"), "eml")?) } else { None },
-            sms: Some(ids(&self.data_dir.join("sms"), "json")?),
-        };
+        let mut old = BTreeSet::new();
+        let forgotten = now() - KEPT_AT_LEAST;
+        let mut read = |folder: &str, extension: &str| ids(&self.data_dir.join(folder), extension, forgotten, &mut old);
+        let mail = if self.mail_in_folder { Some(read("mail", "eml")?) } else { None };
+        let sms = Some(read("sms", "json")?);
+        let written = Written { mail, sms, old };
         // on a stopped directory time stood still when the stack did
         let last = orders.iter().map(|o| o.row.updated_at).max().filter(|_| self.stopped);
         let (now, stopped) = (last.unwrap_or_else(now), self.stopped);
@@ -229,8 +234,9 @@ impl Desk {
     }
 }
 
-/// The message ids that files of a folder are named after. A folder that is missing is empty.
-fn ids(folder: &Path, extension: &str) -> anyhow::Result<BTreeSet<String>> {
+/// The message ids that files of a folder are named after; those of files that were written before `forgotten` go to `old` too. A
+/// folder that is missing is empty.
+fn ids(folder: &Path, extension: &str, forgotten: Instant, old: &mut BTreeSet<String>) -> anyhow::Result<BTreeSet<String>> {
     let mut ids = BTreeSet::new();
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -238,11 +244,16 @@ fn ids(folder: &Path, extension: &str) -> anyhow::Result<BTreeSet<String>> {
         Err(error) => return Err(error).with_context(|| format!("reading {}", folder.display())),
     };
     for entry in entries {
-        let path = entry.with_context(|| format!("reading {}", folder.display()))?.path();
+        let entry = entry.with_context(|| format!("reading {}", folder.display()))?;
+        let path = entry.path();
         // a name with a dot in front is a file that is still being written
         let id = path.file_stem().and_then(|s| s.to_str()).filter(|s| !s.starts_with('.'));
         if let (Some(id), true) = (id, path.extension().is_some_and(|e| e == extension)) {
             ids.insert(id.to_owned());
+            let written = entry.metadata().and_then(|file| file.modified()).ok().map(oms_domain::instant);
+            if written.is_some_and(|at| at < forgotten) {
+                old.insert(id.to_owned());
+            }
         }
     }
     Ok(ids)
@@ -251,14 +262,19 @@ fn ids(folder: &Path, extension: &str) -> anyhow::Result<BTreeSet<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chrono::TimeDelta;
 
     #[test]
     fn half_written_files_are_no_messages() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(ids(&dir.path().join("mail"), "eml").unwrap().is_empty());
+        let (long_ago, mut old) = (Instant::UNIX_EPOCH, BTreeSet::new());
+        assert!(ids(&dir.path().join("mail"), "eml", long_ago, &mut old).unwrap().is_empty());
         for name in ["m-1.eml", ".m-2.eml.7-0.tmp", "notes.txt"] {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
-        assert_eq!(ids(dir.path(), "eml").unwrap().into_iter().collect::<Vec<_>>(), ["m-1"]);
+        assert_eq!(ids(dir.path(), "eml", long_ago, &mut old).unwrap().into_iter().collect::<Vec<_>>(), ["m-1"]);
+        assert!(old.is_empty());
+        ids(dir.path(), "eml", now() + TimeDelta::days(1), &mut old).unwrap();
+        assert_eq!(old.into_iter().collect::<Vec<_>>(), ["m-1"], "by its age the order of it may be gone");
     }
 }

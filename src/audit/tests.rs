@@ -277,6 +277,11 @@ fn a_failed_message_is_a_persons_case_and_an_alert_is_no_message() {
     mail.insert("an-alert".to_owned());
     sources.alerts.insert("an-alert".to_owned());
     assert_eq!(check(&sources), Vec::new());
+    // nor is the file of an order that was removed by age
+    sources.written.mail.as_mut().unwrap().insert("of-long-ago".to_owned());
+    assert_eq!(check(&sources).len(), 1);
+    sources.written.old.insert("of-long-ago".to_owned());
+    assert_eq!(check(&sources), Vec::new());
 }
 
 #[test]

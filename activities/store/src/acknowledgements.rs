@@ -27,7 +27,7 @@ pub enum Acknowledged {
 }
 
 impl Store {
-    /// Notes that the warehouse has taken a shipment over. Idempotent.
+    /// Notes that the warehouse has taken a shipment over, here and on the order's timeline. Idempotent.
     pub async fn acknowledge(&self, shipment: &ShipmentId, actor: &str, now: Instant) -> Result<Acknowledged> {
         run!(self, acknowledgements::acknowledge(shipment, actor, now))
     }

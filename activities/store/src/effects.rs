@@ -47,6 +47,17 @@ words! {
     }
 }
 
+/// Who gave up on taking an effect back, or on bringing it about, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waived {
+    /// The actor.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub at: Instant,
+}
+
 /// One effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effect {
@@ -66,6 +77,8 @@ pub struct Effect {
     pub undo: UndoState,
     /// The idempotency key of the undo, once there is one or one is due.
     pub undo_key: Option<String>,
+    /// Who waived it: reported the parcel gone that was to stay, or settled outside what the gateway refused to take.
+    pub waived: Option<Waived>,
 }
 
 impl Store {

@@ -49,7 +49,7 @@ pub use backorders::Wake;
 pub use bookings::{BookingRow, Label};
 pub use catalogue::{Product, Put};
 pub use changes::{ProposalState, StoredEdit};
-pub use effects::{Effect, EffectKind, UndoState};
+pub use effects::{Effect, EffectKind, UndoState, Waived};
 pub use error::{Result, StoreError};
 pub use gauges::{OpenOrders, OverdueOrder, UNDATED_HOURS};
 pub use imports::{Import, ImportCursor, ImportLease, ImportRow, ImportState, NewImportRow, PendingRow, RowStatus, SettledRow};

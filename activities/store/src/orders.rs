@@ -198,6 +198,10 @@ pub struct OrderFilter {
     pub placed_after: Option<Instant>,
     /// Placed before.
     pub placed_before: Option<Instant>,
+    /// Its total is at least this, in minor units.
+    pub total_min: Option<i64>,
+    /// Its total is at most this, in minor units.
+    pub total_max: Option<i64>,
 }
 
 /// The last order of a page.

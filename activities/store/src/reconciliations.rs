@@ -95,7 +95,8 @@ impl Store {
         run!(self, reconciliations::finish(day, state, compared, now))
     }
 
-    /// Writes findings, each once per day; one that was found before counts as seen again.
+    /// Writes findings, each once per day; one that was found before counts as seen again, and something is to be done about it again
+    /// unless its review item is open.
     pub async fn write_findings(&self, day: &Day, findings: &[Finding], now: Instant) -> Result<()> {
         run!(self, reconciliations::write(day, findings, now))
     }
@@ -105,9 +106,15 @@ impl Store {
         run!(self, reconciliations::unsettled(day, limit))
     }
 
-    /// Notes what was done about a finding; the first word stays. A queued one names its review item.
-    pub async fn settle_finding(&self, day: &Day, finding: &Finding, action: Action, now: Instant) -> Result<()> {
-        run!(self, reconciliations::settle(day, finding, action, now))
+    /// Notes what was done about a finding, and its review item, if a person has it; the first word stays.
+    pub async fn settle_finding(
+        &self,
+        day: &Day,
+        finding: &Finding,
+        (action, item): (Action, Option<&str>),
+        now: Instant,
+    ) -> Result<()> {
+        run!(self, reconciliations::settle(day, finding, (action, item), now))
     }
 
     /// Open review items of things that began at or after `since` and were not found since `found_before`: they are in order.

@@ -1,6 +1,7 @@
 //! Reservations: stock promised to an order, taken back, or gone with a parcel.
 
 use oms_domain::Instant;
+use oms_domain::event::Fact;
 use oms_domain::ids::{Location, OrderId, ShipmentId, Sku};
 use oms_domain::shortage::ShortagePolicy;
 use oms_domain::stock::{Allocation, Quantity, Strategy};
@@ -101,7 +102,13 @@ impl Store {
     /// Gives back whatever of the order's stock has not left, confirmed or not; answers whether there was any. From then on the
     /// order gets no more: a late [`reserve`](Self::reserve) finds it released. Idempotent.
     pub async fn release(&self, order_id: &OrderId, now: Instant) -> Result<bool> {
-        run!(self, reservations::release(order_id, now))
+        run!(self, reservations::release(order_id, None, now))
+    }
+
+    /// The same for an order that should have nothing any more. If there was any, the fact goes on the order's timeline, if there is
+    /// such an order.
+    pub async fn release_orphan(&self, order_id: &OrderId, told: &Fact, now: Instant) -> Result<bool> {
+        run!(self, reservations::release(order_id, Some(told), now))
     }
 
     /// Books a parcel's departure out of the order's reservation. Idempotent by shipment. What the reservation no longer covers

@@ -26,6 +26,8 @@ words! {
         Reconciliation = "reconciliation",
         /// A message to a customer.
         Message = "message",
+        /// A carrier's report in a word of its own.
+        Carrier = "carrier",
     }
 }
 words! {

@@ -2,7 +2,7 @@
 
 use oms_domain::Instant;
 use oms_domain::ids::{Location, OrderId, ShipmentId};
-use oms_domain::shipment::{Scan, ScanResult, ScanType, Shipment, ShipmentStatus};
+use oms_domain::shipment::{ForeignScan, Scan, ScanResult, Shipment, ShipmentStatus};
 
 use crate::Result;
 use crate::store::{Store, run};
@@ -30,10 +30,10 @@ pub struct ShipmentFilter {
 }
 
 /// A report that was heard before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heard {
-    /// Its type.
-    pub kind: ScanType,
+    /// The wire name of its type, or a carrier's code.
+    pub kind: String,
     /// What became of it.
     pub result: ScanResult,
 }
@@ -68,5 +68,10 @@ impl Store {
     /// Hears a report that no run decides on: applied if it ranks above all that is known of the shipment, else stale.
     pub async fn record_scan(&self, scan: &Scan, now: Instant) -> Result<Scanned> {
         run!(self, scans::record_scan(scan, now))
+    }
+
+    /// Keeps a report in a carrier's own word: it is `stale` and changes no status, and one review item is opened per shipment and word.
+    pub async fn record_foreign_scan(&self, scan: &ForeignScan, now: Instant) -> Result<Scanned> {
+        run!(self, scans::record_foreign(scan, now))
     }
 }

@@ -1,5 +1,6 @@
 //! A file of orders, from bytes to rows: one after the other, each bounded.
 
+use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read};
 
 use axum::body::Bytes;
@@ -93,6 +94,8 @@ pub(super) struct Rows<'a> {
     batch: Vec<NewImportRow>,
     bytes: usize,
     count: u64,
+    /// How many rows without a key have had this content so far, by its digest.
+    seen: HashMap<String, u32>,
 }
 
 impl Rows<'_> {
@@ -107,7 +110,7 @@ impl Rows<'_> {
         if self.count > ORDERS_MAX {
             return Err(Problem::new(Code::TooLarge, "a file has at most 100,000 orders; split it"));
         }
-        let row = row(self.count, order, self.knows);
+        let row = row(self.count, order, self.knows, &mut self.seen);
         self.bytes += row.content.as_ref().map_or_else(String::len, String::len);
         self.batch.push(row);
         if self.batch.len() >= BATCH_ROWS || self.bytes >= BATCH_BYTES {
@@ -133,7 +136,7 @@ pub(super) fn read(
     knows: &KnowsMethod,
     batches: &mpsc::Sender<Vec<NewImportRow>>,
 ) -> Result<(), Problem> {
-    let mut rows = Rows { batches, knows, batch: Vec::new(), bytes: 0, count: 0 };
+    let mut rows = Rows { batches, knows, batch: Vec::new(), bytes: 0, count: 0, seen: HashMap::new() };
     match format {
         Format::Ndjson => lines(BufReader::new(incoming), &mut rows)?,
         Format::Csv => table::read(incoming, &mut rows)?,
@@ -189,8 +192,9 @@ pub(super) fn at_root(code: &'static str, rule: &str) -> FieldError {
 }
 
 /// A row as it is stored. What is no valid order is refused here, so that nothing of it reaches the database, least of all a card
-/// number.
-fn row(number: u64, order: Result<Value, Problem>, knows: &KnowsMethod) -> NewImportRow {
+/// number. One without a key gets one of what it orders, and of how many rows before it order the same: in a corrected file it finds
+/// what the file before it has placed.
+fn row(number: u64, order: Result<Value, Problem>, knows: &KnowsMethod, seen: &mut HashMap<String, u32>) -> NewImportRow {
     let checked = order.and_then(|mut order| {
         refuse_cards(&order)?;
         let key = match order.as_object_mut().and_then(|fields| fields.remove("idempotency_key")) {
@@ -202,8 +206,17 @@ fn row(number: u64, order: Result<Value, Problem>, knows: &KnowsMethod) -> NewIm
             }
         };
         let content = order.to_string();
-        shape::<PlaceOrder>(order)?.parse(knows)?;
-        Ok((key, content))
+        let body = shape::<PlaceOrder>(order)?;
+        body.parse(knows)?;
+        let key = match key {
+            Some(key) => key,
+            None => {
+                let digest = idempotency::fingerprint("import row", &body.canonical())?;
+                let occurrence = seen.entry(digest.clone()).and_modify(|count| *count += 1).or_insert(1);
+                format!("import-row/{digest}/{occurrence}")
+            }
+        };
+        Ok((Some(key), content))
     });
     match checked {
         Ok((key, content)) => NewImportRow { number, key, content: Ok(content) },

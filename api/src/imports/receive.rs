@@ -28,7 +28,9 @@ const WAITING_MAX: usize = 4;
 /// Each line of NDJSON is the body of `POST /v1/orders`, with its key as `idempotency_key` if it has one. CSV has a header row with
 /// flat columns (`customer_id`, `customer_name`, `customer_email`, `ship_to_line1`, …, `method`, `sku`, `quantity`); rows that follow
 /// each other with the same `order` make one order of several lines. At most 100,000 orders and 512 MiB. Orders are placed in the
-/// background, each as if it had been posted. The same file sent again adds nothing and finds the import of the first time.
+/// background, each as if it had been posted. The same file sent again adds nothing and finds the import of the first time. A row
+/// without a key has one that follows from what it orders and from how many rows before it in the file order the same: of a corrected
+/// file only the corrected rows are placed. Give rows keys of your own to order the same once more by another file.
 #[utoipa::path(
     post,
     path = "/v1/imports",

@@ -128,6 +128,7 @@ impl Work<'_> {
 
     /// Places one row. The inner error is its refusal; the outer one says nothing about the row: it is tried again.
     async fn place(&self, row: &PendingRow) -> (u64, Result<Result<oms_domain::ids::OrderId, String>, Problem>) {
+        // only rows that an older version has stored have no key
         let derived = || format!("import/{}/{}", self.import.id, row.number);
         let key = IdempotencyKey(Some(row.key.clone().unwrap_or_else(derived)));
         let placed = match serde_json::from_str(&row.content) {

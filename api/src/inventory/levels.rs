@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 
 use super::LevelView;
 use crate::extract::{Path, Query};
-use crate::page::{self, Page, one_more};
+use crate::page::{self, CursorKey, Page, one_more};
 use crate::problem::{Findings, Problem};
 use crate::state::AppState;
 
@@ -22,6 +22,19 @@ pub(crate) struct ListLevels {
     limit: Option<String>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
+}
+
+/// The last article of a page.
+struct LevelCursor(Sku);
+
+impl CursorKey for LevelCursor {
+    const KIND: &'static str = "stock";
+    fn write(&self) -> String {
+        self.0.to_string()
+    }
+    fn read(text: &str) -> Option<Self> {
+        Sku::parse(text).ok().map(Self)
+    }
 }
 
 /// List the stock of every article of the catalogue
@@ -38,10 +51,11 @@ pub(crate) async fn list(
 ) -> Result<Json<Page<LevelView>>, Problem> {
     let mut findings = Findings::default();
     let limit = page::limit(&mut findings, query.limit.as_deref());
-    let after: Option<Sku> = findings.parameter_opt("cursor", query.cursor.as_deref().map(page::decode));
+    let after: Option<LevelCursor> = findings.parameter_opt("cursor", query.cursor.as_deref().map(page::decode));
     findings.check()?;
+    let after = after.map(|cursor| cursor.0);
     let rows = state.store.stocks(after.as_ref(), one_more(limit), state.now()).await?;
-    Ok(Json(Page::of(rows, limit, |row: &StockLevel| page::encode(&row.sku), |row| LevelView::from(row))))
+    Ok(Json(Page::of(rows, limit, |row: &StockLevel| page::encode(&LevelCursor(row.sku.clone())), |row| LevelView::from(row))))
 }
 
 /// Read the stock of an article

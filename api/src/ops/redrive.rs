@@ -133,7 +133,7 @@ pub(crate) struct PageOfOrders {
 }
 
 impl CursorKey for OrderId {
-    const KIND: &'static str = "d";
+    const KIND: &'static str = "redriven_order";
     fn write(&self) -> String {
         self.as_str().to_owned()
     }

@@ -349,7 +349,7 @@ impl AddressBody {
 }
 
 /// Reads an ISO 8601 duration of whole weeks, days, hours, minutes and seconds: above none, at most ten years.
-fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let rest = text.strip_prefix('P').filter(|_| text.len() <= 32)?;
     let (days, time) = match rest.split_once('T') {
         Some((_, "")) => return None,

@@ -5,9 +5,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use oms_contract::command::Cancel;
 use oms_contract::workflow::CancelUpdate;
-use oms_domain::ids::derive;
+use oms_domain::ids::{OrderId, derive};
 use oms_domain::life::{CancelVerdict, Why};
-use oms_domain::order::Status;
+use oms_domain::order::{Action, Status};
 use oms_domain::stock::Quantity;
 use oms_store::StoredOrder;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,7 @@ use super::amend::{Amendment, Outcome, carry_out, read_lines, without};
 use super::body::LineBody;
 use super::command::{ACTOR, Verdict, ask, refused};
 use super::edits::edit_id;
+use super::effects::{EffectView, remaining};
 use crate::extract::{Json, Path};
 use crate::idempotency::{Begun, IdempotencyKey, Ticket, answer, begin, claim};
 use crate::problem::{Code, Findings, Problem};
@@ -51,11 +52,24 @@ pub(crate) struct Cancelled {
     /// The edit that takes the units off.
     #[serde(skip_serializing_if = "Option::is_none")]
     edit_id: Option<String>,
+    /// With `cancelling`: the effects that are still to be taken back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remaining_effects: Option<Vec<EffectView>>,
 }
 
-impl From<CancelVerdict> for Cancelled {
-    fn from(verdict: CancelVerdict) -> Self {
-        Self { result: verdict.as_str(), edit_id: None }
+impl Cancelled {
+    /// An order that is cancelled, or will be.
+    async fn whole(state: &AppState, order: &OrderId, verdict: CancelVerdict) -> Self {
+        let remaining_effects = match verdict {
+            CancelVerdict::Cancelling => remaining(state, order).await,
+            CancelVerdict::Cancelled => None,
+        };
+        Self { result: verdict.as_str(), edit_id: None, remaining_effects }
+    }
+
+    /// Units that are taken off.
+    fn units(result: &'static str, edit_id: String) -> Self {
+        Self { result, edit_id: Some(edit_id), remaining_effects: None }
     }
 }
 
@@ -69,7 +83,7 @@ impl From<CancelVerdict> for Cancelled {
     responses(
         (status = 200, description = "Accepted, or done before", body = Cancelled),
         (status = 202, description = "Taking the units off is not decided yet", body = Cancelled),
-        (status = 409, description = "`too_late` after shipping, `not_allowed_now` on a rejected or completed order, `edit_refused` if the \
+        (status = 409, description = "`too_late` after shipping, with the `alternative` `return`; `not_allowed_now` on a rejected or completed order, `edit_refused` if the \
             units could not be taken off; with `allowed_actions`",
             body = crate::problem::ProblemBody, content_type = "application/problem+json"),
     )
@@ -90,12 +104,12 @@ pub(crate) async fn cancel(
     let ticket = match begin(&state, claim).await? {
         Begun::Go(ticket) => ticket,
         Begun::Done { status, subject } if subject == APPLIED => {
-            return Ok(answer(status, true, Cancelled { result: APPLIED, edit_id: Some(edit_id) }));
+            return Ok(answer(status, true, Cancelled::units(APPLIED, edit_id)));
         }
         Begun::Done { status, .. } => {
             let result =
                 if order.life.status == Status::Cancelled { CancelVerdict::Cancelled } else { CancelVerdict::Cancelling };
-            return Ok(answer(status, true, Cancelled::from(result)));
+            return Ok(answer(status, true, Cancelled::whole(&state, &order.id, result).await));
         }
     };
     match off {
@@ -105,11 +119,11 @@ pub(crate) async fn cancel(
             Ok(Taken::Off) => {
                 let replayed = ticket.replayed;
                 ticket.finish(&state, StatusCode::OK, APPLIED).await;
-                Ok(answer(StatusCode::OK, replayed, Cancelled { result: APPLIED, edit_id: Some(edit_id) }))
+                Ok(answer(StatusCode::OK, replayed, Cancelled::units(APPLIED, edit_id)))
             }
             // the key stays open: sent again, it waits on
             Ok(Taken::Pending(edit_id)) => {
-                let body = Cancelled { result: "pending", edit_id: Some(edit_id) };
+                let body = Cancelled::units("pending", edit_id);
                 Ok(answer(StatusCode::ACCEPTED, ticket.replayed, body))
             }
             Err(problem) => Err(ticket.refused(&state, problem).await),
@@ -184,15 +198,15 @@ async fn whole(state: &AppState, order: StoredOrder, ticket: Ticket, reason: Why
         }
         Err(problem) => Err(problem),
     };
-    settle(state, ticket, judged).await
-}
-
-async fn settle(state: &AppState, ticket: Ticket, judged: Result<CancelVerdict, Problem>) -> Result<Response, Problem> {
     match judged {
         Ok(verdict) => {
             let replayed = ticket.replayed;
             ticket.finish(state, StatusCode::OK, verdict.as_str()).await;
-            Ok(answer(StatusCode::OK, replayed, Cancelled::from(verdict)))
+            Ok(answer(StatusCode::OK, replayed, Cancelled::whole(state, &id, verdict).await))
+        }
+        // what has left comes back by a return, once it has arrived
+        Err(problem) if problem.code() == Code::TooLate => {
+            Err(ticket.refused(state, problem.with_alternative(Action::Return)).await)
         }
         Err(problem) => Err(ticket.refused(state, problem).await),
     }

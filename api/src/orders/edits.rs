@@ -117,7 +117,8 @@ impl EditOrder {
     params(
         ("id" = String, Path, description = "The order's id"),
         KeyHeader,
-        ("If-Match" = Option<String>, Header, description = "The ETag that the change was made for; 412 if the order has changed since"),
+        ("If-Match" = Option<String>, Header, description = "The ETag that the change was made for, or the order's \
+            `version` in quotes; 412 if the order has changed since"),
     ),
     request_body = EditOrder,
     responses(
@@ -213,10 +214,12 @@ impl IfMatch {
         (values.iter().next().is_some() && !tags.iter().any(|tag| tag == "*")).then_some(Self(tags))
     }
 
-    /// Compares strongly: a weak tag never matches. Errors: 412.
+    /// Compares strongly: a weak tag never matches. The bare version is as good as the ETag: what an edit changes has one number.
+    /// Errors: 412.
     pub(crate) fn check(&self, order: &StoredOrder) -> Result<(), Problem> {
-        let tag = etag(order);
-        if self.0.iter().any(|given| given.as_bytes() == tag.as_bytes()) { Ok(()) } else { Err(Self::stale()) }
+        let (tag, version) = (etag(order), format!("\"{}\"", order.rev));
+        let current = |given: &String| given.as_bytes() == tag.as_bytes() || *given == version;
+        if self.0.iter().any(current) { Ok(()) } else { Err(Self::stale()) }
     }
 
     /// The version that the newest tag names.

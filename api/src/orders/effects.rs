@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use oms_store::Effect;
+use oms_domain::ids::OrderId;
+use oms_store::{Effect, UndoState};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -39,6 +40,17 @@ pub(crate) struct EffectView {
     undo: &'static str,
     /// The idempotency key of the undo, once there is one or one is due.
     undo_key: Option<String>,
+    /// Who waived the undo, or settled outside what the gateway refused to take, and why.
+    waived: Option<WaivedView>,
+}
+
+/// Who gave up on an effect.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Waived)]
+pub(crate) struct WaivedView {
+    by: String,
+    reason: String,
+    at: DateTime<Utc>,
 }
 
 impl From<Effect> for EffectView {
@@ -52,8 +64,15 @@ impl From<Effect> for EffectView {
             reference: effect.reference,
             undo: effect.undo.as_str(),
             undo_key: effect.undo_key,
+            waived: effect.waived.map(|waived| WaivedView { by: waived.by, reason: waived.reason, at: waived.at }),
         }
     }
+}
+
+/// Effects that are still to be taken back. `None`: the database does not say now.
+pub(crate) async fn remaining(state: &AppState, order: &OrderId) -> Option<Vec<EffectView>> {
+    let effects = state.store.effects(order).await.map_err(|error| tracing::debug!(%error, "effects could not be read")).ok()?;
+    Some(effects.into_iter().filter(|effect| effect.undo == UndoState::Pending).map(Into::into).collect())
 }
 
 /// Every outside effect of an order, and the state of its undo

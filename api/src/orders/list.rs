@@ -53,6 +53,12 @@ pub(crate) struct ListOrders {
     /// Placed before this instant.
     #[param(value_type = Option<chrono::DateTime<chrono::Utc>>)]
     placed_before: Option<String>,
+    /// Its total is at least this, in minor units of its currency.
+    #[param(value_type = Option<u64>)]
+    total_min: Option<String>,
+    /// Its total is at most this, in minor units of its currency.
+    #[param(value_type = Option<u64>)]
+    total_max: Option<String>,
     /// Rows of the page, 50 without it.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 100)]
     limit: Option<String>,
@@ -95,12 +101,21 @@ impl ListOrders {
             needs_attention: findings.parameter_opt("needs_attention", self.needs_attention.as_deref().map(boolean)),
             placed_after: findings.parameter_opt("placed_after", self.placed_after.as_deref().map(instant)),
             placed_before: findings.parameter_opt("placed_before", self.placed_before.as_deref().map(instant)),
+            total_min: findings.parameter_opt("total_min", self.total_min.as_deref().map(minor)),
+            total_max: findings.parameter_opt("total_max", self.total_max.as_deref().map(minor)),
         };
         let limit = page::limit(&mut findings, self.limit.as_deref());
         let after = findings.parameter_opt("cursor", self.cursor.as_deref().map(page::decode));
         findings.check()?;
         Ok((filter, limit, after))
     }
+}
+
+/// An amount in minor units.
+fn minor(text: &str) -> Result<i64, Invalid> {
+    let digits = (1..=18).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    let number = text.parse().ok().filter(|_| digits);
+    number.ok_or_else(|| Invalid::new("an amount is a whole number of minor units, such as 1999"))
 }
 
 /// A text to look for. Postgres cannot be asked for a zero byte, and nothing stored holds control characters.
@@ -132,6 +147,8 @@ mod tests {
             needs_attention: bad(),
             placed_after: bad(),
             placed_before: bad(),
+            total_min: bad(),
+            total_max: Some("-1".to_owned()),
             limit: bad(),
             cursor: bad(),
         };
@@ -151,6 +168,8 @@ mod tests {
                 "needs_attention",
                 "placed_after",
                 "placed_before",
+                "total_min",
+                "total_max",
                 "limit",
                 "cursor"
             ]

@@ -73,7 +73,8 @@ pub(crate) async fn read(
     Ok(response)
 }
 
-/// Takes over what the run knows, unless the row is ahead of it; what the warehouse reported only the row knows.
+/// Takes over what the run knows, unless the row is ahead of it. What the warehouse reported, packages that were reported late and
+/// refunds only the row knows.
 fn refresh(order: &mut StoredOrder, answer: StatusAnswer) {
     if answer.rev < order.rev {
         return;
@@ -82,8 +83,12 @@ fn refresh(order: &mut StoredOrder, answer: StatusAnswer) {
     for shipment in &mut life.shipments {
         if let Some(known) = order.life.shipments.iter().find(|s| s.id == shipment.id) {
             shipment.status = shipment.status.with_scans(known.status.rank());
+            for number in known.packages() {
+                shipment.note_late(known.carrier.as_deref(), Some(number));
+            }
         }
     }
+    life.payment.note_refunded(order.life.payment.refunded.minor);
     order.life = life;
     order.rev = answer.rev;
 }

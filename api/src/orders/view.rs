@@ -63,7 +63,8 @@ pub(crate) struct OrderView {
     due_at: Option<DateTime<Utc>>,
     /// Placed against a sandbox.
     test: bool,
-    /// What may be asked of the order now: `cancel`, `place_hold`, `release_hold`.
+    /// What may be asked of the order now: `cancel`, `place_hold`, `release_hold`, `review`, `change_address`, `edit`, `decide`,
+    /// `refund` and `return`.
     #[schema(value_type = Vec<String>)]
     allowed_actions: Vec<&'static str>,
     placed_at: DateTime<Utc>,
@@ -369,13 +370,26 @@ pub(crate) fn location(order: &StoredOrder) -> String {
     format!("/v1/orders/{}", order.id)
 }
 
-/// The order's ETag: its version; and, while the warehouse is at work, how far it has come, which no record shows.
+/// The order's ETag: its version; and what is shown besides, of which no record tells: how far the warehouse has come, packages,
+/// refunds, and that somebody other than the order's run calls a person.
 pub(crate) fn etag(order: &StoredOrder) -> HeaderValue {
     let mut tag = order.rev.to_string();
-    let at_work = |s: &&Shipment| matches!(s.status, ShipmentStatus::Picked | ShipmentStatus::Packed);
-    for shipment in order.life.shipments.iter().filter(at_work) {
-        let number = shipment.id.as_str().rsplit('-').next().unwrap_or_default();
-        tag.push_str(&format!("-{number}.{}", shipment.status.rank()));
+    for shipment in &order.life.shipments {
+        let packages = shipment.packages().count();
+        let at_work = matches!(shipment.status, ShipmentStatus::Picked | ShipmentStatus::Packed);
+        if at_work || packages > 1 {
+            let number = shipment.id.as_str().rsplit('-').next().unwrap_or_default();
+            tag.push_str(&format!("-{number}.{}", shipment.status.rank()));
+            if packages > 0 {
+                tag.push_str(&format!(".{packages}"));
+            }
+        }
+    }
+    if order.life.payment.refunded.minor > 0 {
+        tag.push_str(&format!("-r{}", order.life.payment.refunded.minor));
+    }
+    if order.items_open && order.life.attention.is_empty() {
+        tag.push_str("-a");
     }
     HeaderValue::from_str(&format!("\"{tag}\"")).unwrap_or_else(|_| HeaderValue::from_static("\"0\""))
 }

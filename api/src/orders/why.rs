@@ -41,6 +41,7 @@ pub(crate) struct WhyView {
     last_error: Option<LastError>,
     /// Workers fail at the run's own next step again and again.
     workflow_task_failing: Option<FailingTask>,
+    /// Whether a person must look: for a flag of the order's own, for an open review item, or because its run cannot go on.
     needs_attention: bool,
     /// Ids of open review items, oldest first.
     review_items: Vec<String>,
@@ -152,7 +153,7 @@ fn view(
         next_action: next_action(life, !review_items.is_empty()),
         last_error: look.and_then(|look| look.trouble).map(Into::into),
         workflow_task_failing: failing.map(|attempt| FailingTask { attempt }),
-        needs_attention: !life.attention.is_empty() || failing.is_some(),
+        needs_attention: !life.attention.is_empty() || !review_items.is_empty() || failing.is_some(),
         review_items,
         source,
         as_of,

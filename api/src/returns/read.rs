@@ -37,7 +37,7 @@ pub(crate) struct ReturnsView {
 }
 
 impl CursorKey for ReturnCursor {
-    const KIND: &'static str = "r";
+    const KIND: &'static str = "return";
     fn write(&self) -> String {
         format!("{}|{}", self.created_at.to_rfc3339_opts(chrono::SecondsFormat::Nanos, true), self.id)
     }

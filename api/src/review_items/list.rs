@@ -1,7 +1,10 @@
 //! `GET /v1/review-items` and `GET /v1/review-items/{id}`.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
+use oms_domain::Instant;
 use oms_domain::ids::{Invalid, OrderId};
 use oms_store::{ItemCursor, ItemFilter, ItemSource, ItemState, ReviewItem};
 use serde::Deserialize;
@@ -9,6 +12,7 @@ use utoipa::IntoParams;
 
 use super::ItemView;
 use crate::extract::{Path, Query};
+use crate::orders::body::duration;
 use crate::page::{self, CursorKey, Page, instant, one_more};
 use crate::problem::{Findings, Problem};
 use crate::state::AppState;
@@ -28,8 +32,12 @@ pub(crate) struct ListItems {
     state: Option<String>,
     /// The order it is about.
     order: Option<String>,
-    /// Who saw it: `order`, `watchdog`, `refund`, `return`, `reconciliation` or `message`.
+    /// Who saw it: `order`, `watchdog`, `refund`, `return`, `reconciliation`, `message` or
+    /// `carrier`.
     source: Option<String>,
+    /// Opened at least so long ago: a duration such as `PT4H` or `P2D`, or in short `4h` or `2d`.
+    #[param(example = "P2D", max_length = 32)]
+    age: Option<String>,
     /// Rows of the page, 50 without it.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 100)]
     limit: Option<String>,
@@ -38,7 +46,7 @@ pub(crate) struct ListItems {
 }
 
 impl CursorKey for ItemCursor {
-    const KIND: &'static str = "r";
+    const KIND: &'static str = "review_item";
     fn write(&self) -> String {
         format!("{}|{}", self.opened_at.to_rfc3339_opts(chrono::SecondsFormat::Nanos, true), self.id)
     }
@@ -50,7 +58,7 @@ impl CursorKey for ItemCursor {
 }
 
 impl ListItems {
-    fn parse(self) -> Result<(ItemFilter, u32, Option<ItemCursor>), Problem> {
+    fn parse(self, now: Instant) -> Result<(ItemFilter, u32, Option<ItemCursor>), Problem> {
         let mut findings = Findings::default();
         let kind = self.kind.map(|kind| {
             let plain = kind.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
@@ -59,11 +67,15 @@ impl ListItems {
         });
         let state = self.state.map(|word| ItemState::parse(&word).ok_or_else(|| Invalid::new("open, resolved or settled")));
         let source = self.source.map(|word| ItemSource::parse(&word).ok_or_else(|| Invalid::new("an unknown source")));
+        let age = self.age.map(|text| {
+            let age = duration(&text).or_else(|| short(&text)).and_then(|age| chrono::TimeDelta::from_std(age).ok());
+            age.ok_or_else(|| Invalid::new("a duration of at most 3650 days, such as PT4H, P2D, 4h or 2d"))
+        });
         let filter = ItemFilter {
             kind: findings.parameter_opt("kind", kind),
             state: findings.parameter_opt("state", state).or(Some(ItemState::Open)),
             order_id: findings.parameter_opt("order", self.order.map(OrderId::parse)),
-            opened_before: None,
+            opened_before: findings.parameter_opt("age", age).map(|age| now - age + chrono::TimeDelta::microseconds(1)),
             source: findings.parameter_opt("source", source),
         };
         let limit = page::limit(&mut findings, self.limit.as_deref());
@@ -71,6 +83,14 @@ impl ListItems {
         findings.check()?;
         Ok((filter, limit, after))
     }
+}
+
+/// A duration of one unit, as settings have them: `90s`, `15m`, `4h`, `2d`.
+fn short(text: &str) -> Option<Duration> {
+    let unit = text.chars().last().filter(|unit| "smhd".contains(*unit))?;
+    let number = &text[..text.len() - 1];
+    let time = if unit == 'd' { "" } else { "T" };
+    duration(&format!("P{time}{number}{}", unit.to_ascii_uppercase()))
 }
 
 /// List what needs a person, oldest first
@@ -82,9 +102,9 @@ impl ListItems {
     responses((status = 200, description = "One page", body = Page<ItemView>))
 )]
 pub(crate) async fn list(State(state): State<AppState>, Query(query): Query<ListItems>) -> Result<Json<Page<ItemView>>, Problem> {
-    let (filter, limit, after) = query.parse()?;
-    let rows = state.store.review_items(&filter, after.as_ref(), one_more(limit)).await?;
     let now = state.now();
+    let (filter, limit, after) = query.parse(now)?;
+    let rows = state.store.review_items(&filter, after.as_ref(), one_more(limit)).await?;
     Ok(Json(Page::of(rows, limit, |item: &ReviewItem| page::encode(&item.cursor()), |item| ItemView::of(item, now))))
 }
 
@@ -118,12 +138,20 @@ mod tests {
     #[test]
     fn every_parameter_is_checked_under_its_name() {
         let bad = || Some("\u{0}".to_owned());
-        let query = ListItems { kind: bad(), state: bad(), order: bad(), source: bad(), limit: bad(), cursor: bad() };
-        let problem = query.parse().unwrap_err();
+        let query = ListItems { kind: bad(), state: bad(), order: bad(), source: bad(), age: bad(), limit: bad(), cursor: bad() };
+        let now = instant("2026-01-31T12:00:00Z").unwrap();
+        let problem = query.parse(now).unwrap_err();
         let names: Vec<_> = problem.errors().iter().filter_map(|e| e.parameter.as_deref()).collect();
-        assert_eq!(names, ["kind", "state", "order", "source", "limit", "cursor"]);
-        let (filter, ..) = ListItems::default().parse().unwrap();
-        assert_eq!(filter.state, Some(ItemState::Open), "what is open is what is asked for");
+        assert_eq!(names, ["kind", "state", "order", "age", "source", "limit", "cursor"]);
+        let (filter, ..) = ListItems::default().parse(now).unwrap();
+        assert_eq!((filter.state, filter.opened_before), (Some(ItemState::Open), None), "what is open is what is asked for");
+        for age in ["PT12H", "12h", "720m"] {
+            let (filter, ..) = ListItems { age: Some(age.to_owned()), ..ListItems::default() }.parse(now).unwrap();
+            assert_eq!(filter.opened_before, Some(instant("2026-01-31T00:00:00.000001Z").unwrap()), "{age} is old enough");
+        }
+        for bad in ["", "h", "12", "-1h", "1.5h", "12H", "P", "9999999d"] {
+            assert!(ListItems { age: Some(bad.to_owned()), ..ListItems::default() }.parse(now).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `POST /v1/shipments/{id}/events`.
 //!
 //! `picked` and `packed` decide nothing and are rows. The others are told to the order's run; once it has closed, a report that
-//! changes something becomes a story of its own (`Aftermath`), and any other is a row.
+//! changes something becomes a story of its own (`Aftermath`), and any other is a row. So is what a carrier says in a word of its own.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use oms_domain::Instant;
 use oms_domain::customer::{Line, no_control};
 use oms_domain::ids::{Invalid, ShipmentId};
 use oms_domain::life::{Refusal, RefusalCode};
-use oms_domain::shipment::{Scan, ScanResult, ScanType};
+use oms_domain::shipment::{CarrierCode, ForeignScan, Scan, ScanResult, ScanType};
 use oms_store::{Scanned, StoredOrder};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -39,9 +39,11 @@ pub(crate) struct Report {
     /// The reporter's id of this report, unique per shipment.
     #[schema(min_length = 1, max_length = 128, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$", example = "scan-1")]
     event_id: String,
-    /// `picked`, `packed`, `shipped`, `in_transit`, `lost`, `delivered` or `returned_to_sender`.
+    /// `picked`, `packed`, `shipped`, `in_transit`, `lost`, `delivered` or `returned_to_sender`. Together with `carrier` also a code of
+    /// that carrier's own: it is kept and shown on the timeline, changes no status, and one review item `unknown_carrier_code` is
+    /// opened per shipment and code.
     #[serde(rename = "type")]
-    #[schema(pattern = "^(picked|packed|shipped|in_transit|lost|delivered|returned_to_sender)$", example = "shipped")]
+    #[schema(pattern = "^[a-z0-9_.-]{1,64}$", example = "shipped")]
     kind: String,
     /// When it happened, by the reporter's clock; at most 24 hours ahead of ours.
     #[schema(value_type = chrono::DateTime<chrono::Utc>)]
@@ -58,14 +60,16 @@ pub(crate) struct Report {
 /// What became of a report.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Reported {
-    /// `applied`: it moved the shipment. `duplicate`: this `event_id` came before. `stale`: the shipment is already further.
+    /// `applied`: it moved the shipment. `duplicate`: this `event_id` came before. `stale`: the shipment is already further, or the
+    /// report is in a carrier's own word.
     #[schema(value_type = String, example = "applied")]
     result: String,
 }
 
 /// Report what happened to a shipment
 ///
-/// A reported fact is never refused for business reasons. Steps may be skipped; a late report is `stale`.
+/// A reported fact is never refused for business reasons. Steps may be skipped; a late report is `stale`, and adds its package all the
+/// same.
 #[utoipa::path(
     post,
     path = "/v1/shipments/{id}/events",
@@ -81,8 +85,8 @@ pub(crate) async fn report(
     Json(body): Json<Report>,
 ) -> Result<Response, Problem> {
     let missing = || Problem::not_found("shipment");
-    let scan = body.parse(ShipmentId::parse(&id).map_err(|_| missing()), state.now())?;
-    if state.store.shipment(&scan.shipment).await?.is_none() {
+    let told = body.parse(ShipmentId::parse(&id).map_err(|_| missing()), state.now())?;
+    if state.store.shipment(told.shipment()).await?.is_none() {
         return Err(missing());
     }
     let ticket = match begin(&state, claim(&key, &format!("POST /v1/shipments/{id}/events"), &body)?).await? {
@@ -90,7 +94,11 @@ pub(crate) async fn report(
         Begun::Done { status, subject } => return Ok(answer(status, true, Reported { result: subject })),
     };
     let update_id = ticket.update_id("shipment_event", &id);
-    let heard = if scan.kind.decides() { tell(&state, &scan, update_id).await } else { note(&state, &scan).await };
+    let heard = match &told {
+        Told::Ours(scan) if scan.kind.decides() => tell(&state, scan, update_id).await,
+        Told::Ours(scan) => note(&state, scan).await,
+        Told::Theirs(scan) => noted(state.store.record_foreign_scan(scan, state.now()).await?),
+    };
     match heard {
         Ok(result) => {
             let replayed = ticket.replayed;
@@ -103,7 +111,11 @@ pub(crate) async fn report(
 
 /// Writes down a report that decides nothing (any more).
 async fn note(state: &AppState, scan: &Scan) -> Result<ScanResult, Problem> {
-    match state.store.record_scan(scan, state.now()).await? {
+    noted(state.store.record_scan(scan, state.now()).await?)
+}
+
+fn noted(scanned: Scanned) -> Result<ScanResult, Problem> {
+    match scanned {
         Scanned::Result(result) => Ok(result),
         Scanned::EventIdReused => Err(event_id_reused()),
         Scanned::UnknownShipment => Err(Problem::not_found("shipment")),
@@ -113,7 +125,7 @@ async fn note(state: &AppState, scan: &Scan) -> Result<ScanResult, Problem> {
 /// Tells the order's run of a report, or what follows it.
 async fn tell(state: &AppState, scan: &Scan, update_id: String) -> Result<ScanResult, Problem> {
     if let Some(heard) = state.store.heard(&scan.shipment, &scan.event_id).await? {
-        return if heard.kind == scan.kind { Ok(ScanResult::Duplicate) } else { Err(event_id_reused()) };
+        return if heard.kind == scan.kind.as_str() { Ok(ScanResult::Duplicate) } else { Err(event_id_reused()) };
     }
     let order_id = scan.shipment.order().map_err(|_| Problem::not_found("shipment"))?;
     let order = state.order(order_id.as_str()).await?;
@@ -169,31 +181,69 @@ fn event_id_reused() -> Problem {
     Problem::refused(Refusal::new(RefusalCode::EventIdReused, detail), Vec::new())
 }
 
+/// A report that nothing is wrong with.
+enum Told {
+    /// In a word that means something.
+    Ours(Scan),
+    /// In a word of the carrier's own.
+    Theirs(ForeignScan),
+}
+
+impl Told {
+    fn shipment(&self) -> &ShipmentId {
+        match self {
+            Self::Ours(scan) => &scan.shipment,
+            Self::Theirs(scan) => &scan.shipment,
+        }
+    }
+}
+
+/// What a report calls itself.
+enum Kind {
+    Ours(ScanType),
+    /// The carrier and its code.
+    Theirs(Line, CarrierCode),
+}
+
 impl Report {
+    /// The type, or a code if the report says whose.
+    fn kind(&self, carrier: Option<&Line>) -> Result<Kind, Invalid> {
+        match (ScanType::parse(&self.kind), carrier) {
+            (Some(kind), _) => Ok(Kind::Ours(kind)),
+            (None, Some(carrier)) => Ok(Kind::Theirs(carrier.clone(), CarrierCode::parse(&self.kind)?)),
+            (None, None) => {
+                let rule = "one of picked, packed, shipped, in_transit, lost, delivered, returned_to_sender; or, with its `carrier`, a code \
+                            of that carrier's own";
+                Err(Invalid::new(rule))
+            }
+        }
+    }
+
     /// Checks every field before the shipment is looked for. Errors: 422 with all broken rules, 404 for an id that cannot exist.
-    fn parse(&self, shipment: Result<ShipmentId, Problem>, now: Instant) -> Result<Scan, Problem> {
+    fn parse(&self, shipment: Result<ShipmentId, Problem>, now: Instant) -> Result<Told, Problem> {
         let mut findings = Findings::default();
         let event_id = findings.body("/event_id", event_id(&self.event_id));
-        let kind = ScanType::parse(&self.kind)
-            .ok_or_else(|| Invalid::new("one of picked, packed, shipped, in_transit, lost, delivered, returned_to_sender"));
-        let kind = findings.body("/type", kind);
+        let named = self.carrier.clone().map(Line::parse);
+        let kind = findings.body("/type", self.kind(named.as_ref().and_then(|carrier| carrier.as_ref().ok())));
         let near = |at: Instant| {
             if at <= now + AHEAD_MAX { Ok(at) } else { Err(Invalid::new("occurred_at lies at most 24 hours ahead")) }
         };
         let occurred_at = findings.body("/occurred_at", instant(&self.occurred_at).and_then(near));
-        let carrier = findings.body_opt("/carrier", self.carrier.clone().map(Line::parse));
-        let tracking_number = findings.body_opt("/tracking_number", self.tracking_number.clone().map(Line::parse));
-        match (event_id, kind, occurred_at) {
-            (Some(event_id), Some(kind), Some(occurred_at)) if findings.is_clean() => Ok(Scan {
-                shipment: shipment?,
-                event_id,
-                kind,
-                occurred_at,
-                carrier: carrier.map(String::from),
-                tracking_number: tracking_number.map(String::from),
-            }),
-            _ => Err(findings.into_problem()),
-        }
+        let carrier = findings.body_opt("/carrier", named).map(String::from);
+        let tracking_number =
+            findings.body_opt("/tracking_number", self.tracking_number.clone().map(Line::parse)).map(String::from);
+        let (Some(event_id), Some(kind), Some(occurred_at)) = (event_id, kind, occurred_at) else {
+            return Err(findings.into_problem());
+        };
+        findings.check()?;
+        let shipment = shipment?;
+        Ok(match kind {
+            Kind::Ours(kind) => Told::Ours(Scan { shipment, event_id, kind, occurred_at, carrier, tracking_number }),
+            Kind::Theirs(carrier, code) => {
+                let carrier = String::from(carrier);
+                Told::Theirs(ForeignScan { shipment, event_id, code, occurred_at, carrier, tracking_number })
+            }
+        })
     }
 }
 
@@ -229,14 +279,22 @@ mod tests {
             ("/event_id", json!("x".repeat(129))),
             ("/event_id", json!("a\u{0}")),
             ("/event_id", json!(1)),
-            ("/type", json!("teleported")),
+            ("/type", json!("Teleported")),
+            ("/type", json!("")),
+            ("/type", json!("x".repeat(65))),
             ("/occurred_at", json!("2026-01-02T00:00:01Z")),
             ("/occurred_at", json!("yesterday")),
             ("/carrier", json!("")),
             ("/tracking_number", json!("x".repeat(201))),
         ] {
-            let problem = parse(pointer, value.clone()).unwrap_err();
+            let problem = parse(pointer, value.clone()).err().unwrap();
             assert_eq!(problem.errors()[0].pointer.as_deref(), Some(pointer), "{value}");
         }
+        assert!(matches!(parse("/type", json!("dhl.evt-42_z")), Ok(Told::Theirs(scan)) if scan.code.as_str() == "dhl.evt-42_z"));
+        assert!(matches!(parse("/type", json!("lost")), Ok(Told::Ours(scan)) if scan.carrier.as_deref() == Some("dhl")));
+        let anonymous = json!({"event_id": "e-1", "type": "teleported", "occurred_at": "2025-12-31T00:00:00Z"});
+        let report = shape::<Report>(anonymous).unwrap();
+        let problem = report.parse(Ok(ShipmentId::parse("abcdefgh-1").unwrap()), now).err().unwrap();
+        assert_eq!(problem.errors()[0].pointer.as_deref(), Some("/type"), "nobody's code");
     }
 }

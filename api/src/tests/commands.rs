@@ -121,6 +121,10 @@ async fn orders_are_filtered_and_paged() {
     assert_eq!(count("email=ada%40example.com").await, 5);
     assert_eq!(count("email=bob%40example.com").await, 0);
     assert_eq!(count("needs_attention=true").await, 0);
+    // each costs (39.98 + 4.90) with 19 %
+    for (query, expected) in [("total_min=5341&total_max=5341", 5), ("total_min=5342", 0), ("total_max=5340", 0)] {
+        assert_eq!(count(query).await, expected, "{query}");
+    }
     assert_eq!(count("placed_before=2000-01-01T00:00:00Z").await, 0);
     let mut seen = Vec::new();
     let mut path = "/v1/orders?limit=2".to_owned();
@@ -196,6 +200,49 @@ async fn the_warehouse_reports_without_a_run() {
     desk.json(Method::POST, &path, &event("e-3", "shipped")).await.refuses(503, "unavailable", None);
     let order = desk.get(&format!("/v1/orders/{id}")).await;
     assert_eq!((&order.body["shipments"][0]["status"], order.header("etag")), (&json!("packed"), "\"2-1.2\""));
+
+    // a carrier's own word is kept, shown and a person's; nobody's word is garbage
+    desk.json(Method::POST, &path, &event("e-4", "customs.hold")).await.refuses(422, "validation_failed", Some("/type"));
+    let foreign = |event_id: &str, kind: &str| {
+        let mut event = event(event_id, kind);
+        (event["carrier"], event["tracking_number"]) = (json!("dhl"), json!("P-9"));
+        event
+    };
+    for (event_id, kind, result) in [
+        ("e-4", "customs.hold", "stale"),
+        ("e-4", "customs.hold", "duplicate"),
+        ("e-5", "customs.hold", "stale"),
+        ("e-6", "z-7", "stale"),
+    ] {
+        let answer = desk.json(Method::POST, &path, &foreign(event_id, kind)).await;
+        assert_eq!(
+            (answer.status.as_u16(), &answer.body),
+            (200, &json!({"result": result})),
+            "{event_id} {kind}: {}",
+            answer.text
+        );
+    }
+    for reused in [foreign("e-4", "z-7"), event("e-4", "packed"), event("e-4", "shipped")] {
+        desk.json(Method::POST, &path, &reused).await.refuses(422, "event_id_reused", Some("/event_id"));
+    }
+    let shown = desk.get(&format!("/v1/orders/{id}")).await.body;
+    let shipment = &shown["shipments"][0];
+    assert_eq!((&shipment["status"], &shipment["tracking_number"]), (&json!("packed"), &json!("P-9")));
+    assert_eq!(shown["needs_attention"], true);
+    let timeline = desk.get(&format!("/v1/orders/{id}/timeline")).await.body;
+    let told: Vec<&str> = timeline["data"].as_array().unwrap().iter().map(|e| e["type"].as_str().unwrap()).collect();
+    assert_eq!(told.iter().filter(|kind| **kind == "scan.customs.hold").count(), 2, "{told:?}");
+    let items = desk.get("/v1/review-items?kind=unknown_carrier_code&source=carrier").await.body;
+    assert_eq!(items["data"].as_array().unwrap().len(), 2, "one per code");
+    let item = &items["data"][0];
+    assert_eq!((&item["resolutions"], &item["shipment_id"]), (&json!(["use_external_reference"]), &json!(format!("{id}-1"))));
+    let decision = json!({"action": "use_external_reference", "reference": "the carrier's manual, 7", "reason": "harmless"});
+    for item in items["data"].as_array().unwrap() {
+        let resolve = format!("/v1/review-items/{}/resolve", item["id"].as_str().unwrap());
+        assert_eq!(desk.json(Method::POST, &resolve, &decision).await.status.as_u16(), 200);
+    }
+    assert_eq!(desk.json(Method::POST, &path, &foreign("e-8", "z-7")).await.body, json!({"result": "stale"}));
+    assert_eq!(desk.get(&format!("/v1/orders/{id}")).await.body["needs_attention"], false, "a person knows this code");
     let listed = desk.get("/v1/shipments?status=packed&location=berlin").await;
     assert_eq!(listed.body["data"][0]["id"], format!("{id}-1"));
     assert_eq!(desk.get("/v1/shipments?status=booked").await.body["data"], json!([]));
@@ -210,9 +257,20 @@ async fn a_late_report_on_an_ended_order_is_stale() {
         life.status = Status::Completed;
     })
     .await;
-    let event = json!({"event_id": "e", "type": "in_transit", "occurred_at": "2026-01-01T00:00:00Z"});
-    let answer = desk.json(Method::POST, &format!("/v1/shipments/{id}-1/events"), &event).await;
-    assert_eq!((answer.status.as_u16(), answer.body), (200, json!({"result": "stale"})));
-    let answer = desk.json(Method::POST, &format!("/v1/shipments/{id}-1/events"), &event).await;
-    assert_eq!(answer.body, json!({"result": "duplicate"}));
+    let tag = || async { desk.get(&format!("/v1/orders/{id}")).await.header("etag").to_owned() };
+    assert_eq!(tag().await, "\"2\"");
+    let event = |number: &str| json!({"event_id": number, "type": "in_transit", "occurred_at": "2026-01-01T00:00:00Z", "tracking_number": number});
+    for (number, result, known) in
+        [("P-1", "stale", &["P-1"][..]), ("P-1", "duplicate", &["P-1"]), ("P-2", "stale", &["P-1", "P-2"])]
+    {
+        let answer = desk.json(Method::POST, &format!("/v1/shipments/{id}-1/events"), &event(number)).await;
+        assert_eq!((answer.status.as_u16(), answer.body), (200, json!({"result": result})));
+        for path in [format!("/v1/orders/{id}"), format!("/v1/shipments/{id}-1")] {
+            let shown = desk.get(&path).await.body;
+            let shipment = shown.pointer("/shipments/0").unwrap_or(&shown);
+            assert_eq!((&shipment["status"], &shipment["tracking_number"]), (&json!("delivered"), &json!(known[0])), "{path}");
+            assert_eq!(shipment["more_tracking_numbers"], json!(known[1..]), "{path}");
+        }
+    }
+    assert_ne!(tag().await, "\"2\"", "another package is news");
 }

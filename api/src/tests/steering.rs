@@ -102,6 +102,32 @@ async fn an_edit_is_made_for_a_version() {
     }
 }
 
+#[tokio::test]
+async fn an_item_of_somebody_else_is_news_and_needs_attention() {
+    let desk = Desk::new().await;
+    let id = order(&desk, "k", 3, |_, life| life.status = Status::Confirmed).await;
+    let path = format!("/v1/orders/{id}");
+    let tag = desk.get(&path).await.header("etag").to_owned();
+    for (number, source) in [(1, ItemSource::Watchdog), (2, ItemSource::Refund), (3, ItemSource::Reconciliation)] {
+        let item_id = format!("item-000{number}");
+        desk.store.open_item(&item(&item_id, "look_at_it", Some(&id), source), at(5)).await.unwrap();
+        let known = Request::get(&path).header("if-none-match", &tag).body(Body::empty()).unwrap();
+        let shown = desk.send(known).await;
+        assert_eq!((shown.status.as_u16(), &shown.body["needs_attention"]), (200, &json!(true)), "{source:?}");
+        // an edit is made for a version: neither the new tag nor the bare version is refused
+        let body = json!({"lines": [{"sku": "MUG", "quantity": 1}]}).to_string();
+        for current in [shown.header("etag"), "\"3\""] {
+            let edit = post(&desk, &format!("{path}/edits"), &[JSON, ("if-match", current)], &body).await;
+            edit.refuses(503, "unavailable", None);
+        }
+        let why = desk.get(&format!("{path}/why")).await.body;
+        assert_eq!((&why["needs_attention"], &why["review_items"]), (&json!(true), &json!([item_id])), "{source:?}");
+        desk.store.settle_item(&item_id, at(6)).await.unwrap();
+        assert_eq!(desk.get(&path).await.header("etag"), tag);
+        assert_eq!(desk.get(&format!("{path}/why")).await.body["needs_attention"], false);
+    }
+}
+
 /// A body as the API reads it: its fields in their own order, which the fingerprint is made of.
 #[derive(Serialize, Deserialize)]
 struct Lines {
@@ -157,7 +183,8 @@ async fn the_customers_page_asks_once_and_names_nobody() {
     for value in ["wait", "ship_available", "cancel"] {
         assert!(page.text.contains(&format!("value=\"{value}\"")), "{}", page.text);
     }
-    assert!(page.text.contains("2 &times; Mug") && page.text.contains("18 May 2033"), "{}", page.text);
+    assert!(page.text.contains("2 &times; Mug") && page.text.contains("<header>Test Shop</header>"), "{}", page.text);
+    assert!(page.text.contains("<strong>18.5.2033 by the clock of en</strong>"), "{}", page.text);
     for personal in ["Ada", "example.com", "Street", "4930", &id] {
         assert!(!page.text.contains(personal), "{personal}");
     }
@@ -175,6 +202,42 @@ async fn the_customers_page_asks_once_and_names_nobody() {
     }
     post(&desk, "/decide/token-2", &[FORM], "decision=no").await.refuses(422, "validation_failed", Some("/decision"));
     post(&desk, "/decide/token-2", &[("content-type", "text/plain")], "wait").await.refuses(415, "unsupported_media_type", None);
+}
+
+#[tokio::test]
+async fn the_page_speaks_the_customers_language() {
+    let desk = Desk::new().await;
+    desk.put_product("MUG", 1_999).await;
+    for (locale, title, buttons) in [
+        ("de", "Ihre Bestellung wartet auf Ware", ["Länger warten", "Senden, was da ist", "Stornieren"]),
+        ("es", "Su pedido espera mercancía", ["Seguir esperando", "Enviar lo que hay", "Cancelar"]),
+    ] {
+        let mut body = super::order_body();
+        body["customer"]["locale"] = json!(locale);
+        desk.keyed(Method::POST, "/v1/orders", Some(locale), &body).await.refuses(503, "unavailable", None);
+        let order_id = OrderId::from_key("default", "public", locale);
+        let mut life = Life::placed(oms_domain::money::Currency::parse("EUR").unwrap());
+        asked(&mut life, 1);
+        let record = oms_store::Record {
+            order_id: order_id.clone(),
+            rev: 1,
+            life,
+            facts: vec![],
+            scans: vec![],
+            confirm: false,
+            amend: None,
+            address: None,
+            resolved: vec![],
+            build: None,
+        };
+        desk.store.record(&record, at(5)).await.unwrap();
+        desk.store.decision_token(&order_id, 1, &format!("token-{locale}"), at(5)).await.unwrap();
+        let page = desk.get(&format!("/decide/token-{locale}")).await;
+        assert!(page.text.contains(&format!("<html lang=\"{locale}\">")) && page.text.contains(title), "{}", page.text);
+        assert!(buttons.iter().all(|label| page.text.contains(&format!(">{label}</button>"))), "{}", page.text);
+        assert!(page.text.contains(&format!("by the clock of {locale}")), "{}", page.text);
+    }
+    assert!(desk.get("/decide/nothing").await.text.contains("<html lang=\"en\">"), "the shop's language for nobody");
 }
 
 #[tokio::test]
@@ -222,7 +285,7 @@ async fn the_queue_is_listed_and_each_item_is_resolved_once() {
     .await;
     let ended = order(&desk, "k-2", 3, |_, life| life.status = Status::Completed).await;
     for (n, new) in [
-        item("item-aaaa", "payment_without_order", None, ItemSource::Reconciliation),
+        item("item-aaaa", "orphan_payment", None, ItemSource::Reconciliation),
         item("item-bbbb", STUCK, Some(&id), ItemSource::Watchdog),
         item("item-cccc", LOST, Some(&ended), ItemSource::Order),
     ]
@@ -245,7 +308,16 @@ async fn the_queue_is_listed_and_each_item_is_resolved_once() {
     assert_eq!(ids(&format!("order={id}")).await.0, "item-bbbb");
     assert_eq!((ids("kind=lost").await.0.as_str(), ids("source=reconciliation").await.0.as_str()), ("item-cccc", "item-aaaa"));
     assert_eq!(ids("state=resolved").await.0, "");
-    for (query, parameter) in [("state=closed", "state"), ("source=me", "source"), ("kind=A", "kind"), ("cursor=b3w", "cursor")] {
+    let young = item("item-dddd", LOST, Some(&ended), ItemSource::Watchdog);
+    assert!(desk.store.open_item(&young, oms_domain::instant(std::time::SystemTime::now())).await.unwrap());
+    assert_eq!(
+        (ids("kind=lost").await.0.as_str(), ids("kind=lost&age=2d").await.0.as_str()),
+        ("item-cccc item-dddd", "item-cccc")
+    );
+    assert!(desk.store.settle_item("item-dddd", at(20)).await.unwrap());
+    for (query, parameter) in
+        [("state=closed", "state"), ("source=me", "source"), ("kind=A", "kind"), ("cursor=b3w", "cursor"), ("age=old", "age")]
+    {
         desk.get(&format!("/v1/review-items?{query}")).await.refuses(422, "validation_failed", Some(parameter));
     }
     let shown = desk.get("/v1/review-items/item-bbbb").await.body;
@@ -266,7 +338,8 @@ async fn the_queue_is_listed_and_each_item_is_resolved_once() {
     resolve("item-aaaa", None, "use_external_reference", none()).await.refuses(422, "validation_failed", Some("/reference"));
     let cancel = resolve("item-aaaa", None, "cancel", none()).await;
     cancel.refuses(422, "validation_failed", Some("/action"));
-    assert!(cancel.text.contains("retry, use_external_reference"), "{}", cancel.text);
+    assert!(cancel.text.contains("can be resolved by use_external_reference"), "{}", cancel.text);
+    resolve("item-aaaa", None, "retry", none()).await.refuses(422, "validation_failed", Some("/action"));
     for replayed in ["", "true"] {
         let done = resolve("item-aaaa", Some("r-1"), "use_external_reference", json!("T-1")).await;
         assert_eq!((done.status.as_u16(), &done.body), (200, &json!({"result": "resolved"})), "{}", done.text);
@@ -289,9 +362,9 @@ async fn two_admins_resolve_one_item_and_one_of_them_wins() {
     let desk = Desk::new().await;
     for n in 0..20 {
         let id = format!("item-{n:04}");
-        desk.store.open_item(&item(&id, "payment_without_order", None, ItemSource::Reconciliation), at(1)).await.unwrap();
+        desk.store.open_item(&item(&id, "orphan_payment", None, ItemSource::Reconciliation), at(1)).await.unwrap();
         let path = format!("/v1/review-items/{id}/resolve");
-        let body = json!({"action": "retry", "reason": "looked at it"});
+        let body = json!({"action": "use_external_reference", "reference": "T-1", "reason": "looked at it"});
         let (one, other) = tokio::join!(desk.json(Method::POST, &path, &body), desk.json(Method::POST, &path, &body));
         let mut statuses = [one.status.as_u16(), other.status.as_u16()];
         statuses.sort_unstable();

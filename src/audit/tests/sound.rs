@@ -257,7 +257,7 @@ pub(super) fn sound() -> Sources {
         items: Vec::new(),
         alerts: BTreeSet::new(),
         runs: Runs { open: [(open, at(0))].into(), refunds: BTreeSet::new() },
-        written: Written { mail: Some(mail), sms: Some(BTreeSet::new()) },
+        written: Written { mail: Some(mail), sms: Some(BTreeSet::new()), old: BTreeSet::new() },
         orders,
     }
 }

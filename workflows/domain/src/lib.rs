@@ -10,6 +10,7 @@ pub mod life;
 pub mod message;
 pub mod money;
 pub mod order;
+pub mod paper;
 pub mod payment;
 pub mod pricing;
 pub mod reconciliation;

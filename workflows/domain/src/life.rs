@@ -386,7 +386,8 @@ impl Life {
         }
     }
 
-    /// Hears what warehouse or carrier report. A fact is never refused for business reasons; a late one is `stale`.
+    /// Hears what warehouse or carrier report. A fact is never refused for business reasons; a late one is `stale`, and adds a
+    /// package all the same.
     /// Errors: [`Refusal`] for an unknown shipment or a reused event id.
     pub fn report(&mut self, scan: &Scan) -> Result<ScanResult, Refusal> {
         self.check_report(scan)?;
@@ -397,6 +398,8 @@ impl Life {
         self.heard.insert(key, scan.kind);
         let Some(shipment) = self.shipments.iter_mut().find(|s| s.id == scan.shipment) else { return Ok(ScanResult::Stale) };
         if !scan.kind.decides() || scan.kind.rank() <= shipment.status.rank() {
+            // another parcel may be reported long after the first one
+            shipment.note_late(scan.carrier.as_deref(), scan.tracking_number.as_deref());
             return Ok(ScanResult::Stale);
         }
         // a parcel that was called off says nothing about how far the order is

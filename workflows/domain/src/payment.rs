@@ -86,4 +86,12 @@ impl Payment {
             action_until: None,
         }
     }
+
+    /// Takes over what refunds have returned, in minor units: a column of the row, because the order's run is not told.
+    pub fn note_refunded(&mut self, minor: i64) {
+        self.refunded.minor = minor;
+        if self.status == PaymentStatus::Captured && minor > 0 && minor >= self.captured.minor {
+            self.status = PaymentStatus::Refunded;
+        }
+    }
 }

@@ -11,7 +11,7 @@ use crate::life::Life;
 use crate::money::Money;
 use crate::order::Status;
 use crate::payment::PaymentStatus;
-use crate::review::{ACTION_REQUIRED, UNFUNDED};
+use crate::review::{ACTION_REQUIRED, Resolution, UNFUNDED};
 use crate::shipment::ShipmentStatus;
 
 #[cfg(test)]
@@ -79,6 +79,15 @@ impl FindingKind {
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|k| k.as_str() == name)
     }
+
+    /// What a person may do about it. Nothing of ours is left to try again: what is wrong is in somebody's books, and the next
+    /// comparison looks by itself.
+    pub fn resolutions(self) -> &'static [Resolution] {
+        match self {
+            Self::MissingPayment => &[Resolution::UseExternalReference, Resolution::Cancel],
+            _ => &[Resolution::UseExternalReference],
+        }
+    }
 }
 
 /// What is done about a finding.
@@ -121,7 +130,7 @@ pub enum Action {
     Repaired,
     /// A person decides.
     Queued,
-    /// Nothing (yet): it had passed when its turn came.
+    /// Nothing (yet): it had passed when its turn came, or a person has accepted it as it is.
     None,
 }
 
@@ -162,9 +171,12 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// The id of its item in the review queue, the same whenever it is found.
-    pub fn item(&self) -> String {
-        derive(&["reconciliation", self.kind.as_str(), &self.subject]).to_string()
+    /// The id of its item in the review queue, the same whenever it is found. A thing that was in order again, or that a person has
+    /// dealt with, and is found wrong once more is a new episode; the first one is 1.
+    pub fn item(&self, episode: u32) -> String {
+        let number = episode.to_string();
+        let parts = ["reconciliation", self.kind.as_str(), &self.subject, &number];
+        derive(if episode == 1 { &parts[..3] } else { &parts }).to_string()
     }
 
     /// Whether `again` is this finding seen again, with the same figures.

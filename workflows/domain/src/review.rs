@@ -76,6 +76,9 @@ pub const RETURN_LABEL_UNANSWERED: &str = "return_label_unanswered";
 /// A return of which another step goes on without an answer: its goods are not on the shelf, its parcel is not called off.
 pub const RETURN_UNANSWERED: &str = "return_unanswered";
 
+/// The item of a code of a carrier that means nothing to us.
+pub const UNKNOWN_CARRIER_CODE: &str = "unknown_carrier_code";
+
 /// What a person may do about a review item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -121,7 +124,8 @@ pub fn resolutions(code: &str) -> &'static [Resolution] {
         STUCK | DEFECT | ACTION_REQUIRED => &[Retry, Cancel],
         // approved or rejected by the order's own `review`
         IN_REVIEW => &[Cancel],
-        DEPARTED_AFTER_CANCEL | STOCK_SHORT => &[UseExternalReference],
+        // nothing is tried again: what it was about has happened
+        DEPARTED_AFTER_CANCEL | STOCK_SHORT | UNKNOWN_CARRIER_CODE => &[UseExternalReference],
         // nothing outside takes its place: the shelf is ours, and a booking is only called off by its carrier
         RETURN_UNANSWERED => &[Retry],
         _ => &[Retry, UseExternalReference],

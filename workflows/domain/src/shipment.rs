@@ -1,9 +1,10 @@
 //! A shipment: lines that leave one place together; and what warehouse and carrier report of it.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 use crate::Instant;
-use crate::ids::{Location, ShipmentId};
+use crate::ids::{Invalid, Location, ShipmentId, text};
 use crate::money::Money;
 use crate::stock::Quantity;
 
@@ -221,6 +222,33 @@ pub struct Scan {
     pub tracking_number: Option<String>,
 }
 
+text!(
+    /// What a carrier calls something that we have no word for: 1 to 64 characters of `a-z 0-9 _ . -`.
+    CarrierCode,
+    |text| {
+        let ok = (1..=64).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b));
+        if ok { Ok(()) } else { Err(Invalid::new("a carrier's code is 1 to 64 characters of a-z 0-9 _ . -")) }
+    }
+);
+
+/// One report about a shipment in a carrier's own word. It changes no status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignScan {
+    /// The shipment.
+    pub shipment: ShipmentId,
+    /// The reporter's id of this report, unique per shipment.
+    pub event_id: String,
+    /// What happened, as the carrier calls it.
+    pub code: CarrierCode,
+    /// When it happened, by the reporter's clock.
+    pub occurred_at: Instant,
+    /// Whose word it is.
+    pub carrier: String,
+    /// A package's number, if the report names one.
+    pub tracking_number: Option<String>,
+}
+
 /// What became of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -245,6 +273,16 @@ impl ScanResult {
 }
 
 impl Shipment {
+    /// The numbers of its packages, the first one first.
+    pub fn packages(&self) -> impl Iterator<Item = &str> {
+        self.tracking_number.iter().chain(&self.more_packages).map(String::as_str)
+    }
+
+    /// Notes the package of a report that came too late to move the shipment: its carrier says nothing about the one in use.
+    pub fn note_late(&mut self, carrier: Option<&str>, tracking_number: Option<&str>) {
+        self.note_package(carrier.filter(|_| self.carrier.is_none()), tracking_number);
+    }
+
     /// Notes carrier and package number of a report; a number that is not known yet adds a package.
     pub fn note_package(&mut self, carrier: Option<&str>, tracking_number: Option<&str>) {
         if let Some(carrier) = carrier {

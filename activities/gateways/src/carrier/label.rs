@@ -1,7 +1,7 @@
 //! Labels of the sandbox carrier: what a printer would get, so that the path of a real one is exercised. Drawn as SVG.
 
-use oms_domain::customer::Address;
 use oms_domain::ids::Location;
+use oms_domain::paper;
 use oms_domain::stock::site::SiteAddress;
 use std::fmt::Write;
 
@@ -19,6 +19,9 @@ const SYMBOLS: &str = "212222 222122 222221 121223 121322 131222 122213 122312 1
 const STOP: &str = "2331112";
 /// Starts a text in alphabet B: printable ASCII.
 const START_B: usize = 104;
+/// The room of the address on a label, and the sizes that it is tried in.
+const ADDRESS_ROOM: (u32, u32) = (352, 216);
+const SIZES: [u32; 7] = [22, 18, 15, 12, 10, 8, 6];
 /// A symbol is as wide as this many modules; the stop two more.
 const MODULES: usize = 11;
 
@@ -49,26 +52,10 @@ fn bars(text: &str, (left, top): (f64, f64), (width, height): (f64, f64)) -> Str
     drawn
 }
 
-/// The text as it may stand in XML.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
-
 /// The sender in one line, and the lines of the addressee.
 fn ends(route: &Route) -> (String, Vec<String>) {
     match route {
-        Route::Out { from, to } => (from.to_string(), lines(to)),
+        Route::Out { from, to } => (from.to_string(), paper::address(to)),
         Route::Back { from, to, address } => {
             let sender = format!("{}, {} {}", from.name, from.postal_code, from.city);
             (sender, place(to, address.as_ref()))
@@ -88,15 +75,6 @@ fn place(location: &Location, address: Option<&SiteAddress>) -> Vec<String> {
     lines
 }
 
-fn lines(to: &Address) -> Vec<String> {
-    let region = to.region.as_ref().map(|r| format!(", {r}")).unwrap_or_default();
-    let mut lines = vec![to.name.to_string(), to.line1.to_string()];
-    lines.extend(to.line2.as_ref().map(ToString::to_string));
-    lines.push(format!("{} {}{region}", to.postal_code, to.city));
-    lines.push(to.country.to_string());
-    lines
-}
-
 /// The label of a parcel: 100 by 150 mm.
 pub(super) fn draw(carrier: &str, tracking_number: &str, request: &BookRequest) -> Label {
     let mut text = String::from(
@@ -104,11 +82,11 @@ pub(super) fn draw(carrier: &str, tracking_number: &str, request: &BookRequest) 
          font-family=\"Helvetica, Arial, sans-serif\">\n<rect width=\"400\" height=\"600\" fill=\"#fff\"/>\n\
          <rect x=\"8\" y=\"8\" width=\"384\" height=\"584\" fill=\"none\" stroke=\"#000\" stroke-width=\"2\"/>\n",
     );
-    let mut say = |x: u32, y: usize, size: u32, weight: &str, anchor: &str, said: &str| {
+    let mut say = |x: u32, y: u32, size: u32, weight: &str, anchor: &str, said: &str| {
         let _ = writeln!(
             text,
             "<text x=\"{x}\" y=\"{y}\" font-size=\"{size}\" font-weight=\"{weight}\" text-anchor=\"{anchor}\">{}</text>",
-            escape(said)
+            paper::escape(said)
         );
     };
     say(24, 48, 26, "bold", "start", carrier);
@@ -117,10 +95,11 @@ pub(super) fn draw(carrier: &str, tracking_number: &str, request: &BookRequest) 
     let size = if sender.chars().count() > 44 { 9 } else { 13 };
     say(24, 92, size, "normal", "start", &format!("From {sender}"));
     say(24, 140, 13, "normal", "start", "To");
-    for (at, line) in addressee.iter().enumerate() {
-        // a long line gets smaller letters, so that it stays on the paper
-        let size = if line.chars().count() > 34 { 12 } else { 20 };
-        say(24, 168 + at * 30, size, if at == 0 { "bold" } else { "normal" }, "start", line);
+    let (size, lines) = paper::fit(&addressee, &SIZES, ADDRESS_ROOM);
+    let mut y = 148;
+    for (paragraph, line) in &lines {
+        y += paper::leading(size);
+        say(24, y, size, if *paragraph == 0 { "bold" } else { "normal" }, "start", line);
     }
     say(200, 540, 18, "bold", "middle", tracking_number);
     say(200, 572, 12, "normal", "middle", request.shipment_id.as_str());
@@ -132,8 +111,8 @@ pub(super) fn draw(carrier: &str, tracking_number: &str, request: &BookRequest) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use oms_domain::customer::{Country, Line};
-    use oms_domain::ids::{OrderId, ShipmentId};
+    use oms_domain::customer::{Address, Country, Line};
+    use oms_domain::ids::{Location, OrderId, ShipmentId};
 
     #[test]
     fn symbols_are_those_of_the_standard() {
@@ -154,6 +133,26 @@ mod tests {
         let known = "211214 313121 112133 112133 123221 223211 221132 131321 311321 2331112";
         assert_eq!(code128("PJJ123C").unwrap(), known.replace(' ', ""));
         assert_eq!(code128("ä"), None);
+    }
+
+    #[test]
+    fn the_longest_address_stays_on_the_label() {
+        for letter in ["W", "a ", "名"] {
+            let long = Line::parse(letter.repeat(200).chars().take(199).collect::<String>()).unwrap();
+            let to = Address {
+                name: long.clone(),
+                line1: long.clone(),
+                line2: Some(long.clone()),
+                city: long.clone(),
+                region: Some(long.clone()),
+                postal_code: long,
+                country: Country::parse("DE").unwrap(),
+            };
+            let (size, lines) = paper::fit(&paper::address(&to), &SIZES, ADDRESS_ROOM);
+            assert!(lines.iter().all(|(_, line)| paper::width(line, size) <= ADDRESS_ROOM.0));
+            let high = u32::try_from(lines.len()).unwrap() * paper::leading(size);
+            assert!(high <= ADDRESS_ROOM.1, "{size} {high}");
+        }
     }
 
     #[test]
@@ -179,10 +178,10 @@ mod tests {
         };
         let label = draw("sandbox", "SBX0123", &request);
         assert_eq!(label.media_type, "image/svg+xml");
-        assert!(
-            !label.text.contains("<script")
-                && label.text.contains("&lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;Söhne&quot;")
-        );
+        assert!(!label.text.contains("<script"));
+        for said in ["&lt;script&gt;alert(1)&lt;/script&gt;", "&amp;", "&quot;Söhne&quot;"] {
+            assert!(label.text.contains(said), "{said}: {}", label.text);
+        }
         assert!(label.text.contains("10115 Berlin") && label.text.contains(">SBX0123<"));
         // each symbol has three bars, the stop four
         assert_eq!(label.text.matches("<rect").count(), 2 + (7 + 2) * 3 + 4);

@@ -18,6 +18,11 @@ impl TimeZone {
     pub fn parse(name: &str) -> Option<Self> {
         name.parse().ok().map(Self)
     }
+
+    /// Day and time by this clock, with its short name, as a language writes them.
+    pub fn date(self, at: Instant, locale: Locale) -> String {
+        date(at, self, locale)
+    }
 }
 
 const MONTHS: [[&str; 12]; 3] = [

@@ -1,10 +1,11 @@
 //! Statements of the hand-off to the warehouse.
 
 use oms_domain::Instant;
+use oms_domain::event::{Fact, FactKind};
 use oms_domain::ids::{OrderId, ShipmentId};
 use oms_domain::shipment::ShipmentStatus;
 
-use super::{Db, Pools, cut};
+use super::{Db, Pools, cut, record};
 use crate::Result;
 use crate::acknowledgements::{Acknowledged, Unacknowledged};
 
@@ -18,7 +19,13 @@ macro_rules! unheard {
 
 pub(crate) async fn acknowledge(pools: &Pools, shipment: &ShipmentId, actor: &str, now: Instant) -> Result<Acknowledged> {
     let mut tx = pools.begin().await?;
-    sqlx::query::<Db>(
+    let order = sqlx::query_scalar::<Db, String>("SELECT order_id FROM shipments WHERE id = $1")
+        .bind(shipment.as_str())
+        .fetch_optional(&mut *tx)
+        .await?;
+    let Some(order) = order else { return Ok(Acknowledged::UnknownShipment) };
+    let row = record::lock_if_any(&mut tx, Some(&OrderId::parse(order)?)).await?;
+    let noted = sqlx::query::<Db>(
         "INSERT INTO acknowledgements (shipment_id, actor, at) SELECT s.id, $2, $3 FROM shipments s WHERE s.id = $1
          ON CONFLICT (shipment_id) DO NOTHING",
     )
@@ -27,6 +34,10 @@ pub(crate) async fn acknowledge(pools: &Pools, shipment: &ShipmentId, actor: &st
     .bind(cut(now))
     .execute(&mut *tx)
     .await?;
+    if let Some(mut row) = row.filter(|_| noted.rows_affected() > 0) {
+        let fact = Fact::new(format!("acknowledged/{shipment}"), FactKind::ShipmentAcknowledged, now).by(actor).about(shipment);
+        record::tell(&mut tx, &mut row, &[fact], now).await?;
+    }
     let at = sqlx::query_scalar::<Db, Instant>("SELECT at FROM acknowledgements WHERE shipment_id = $1")
         .bind(shipment.as_str())
         .fetch_optional(&mut *tx)

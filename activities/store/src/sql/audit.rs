@@ -8,7 +8,6 @@ use oms_domain::order::{Reason, Status};
 use oms_domain::pricing::{PricedLine, Totals};
 use sqlx::types::Json;
 
-use super::orders::refunded;
 use super::{Db, Pools, cut, unsigned, word};
 use crate::Result;
 use crate::audit::{OrderAudit, StockAudit};
@@ -134,7 +133,7 @@ pub(crate) async fn orders(pools: &Pools, after: Option<&OrderId>, limit: u32) -
 fn audit(row: OrderRow) -> Result<OrderAudit> {
     let currency = row.totals.total.currency;
     let mut life = row.life.0;
-    refunded(&mut life.payment, row.refunded_minor);
+    life.payment.note_refunded(row.refunded_minor);
     Ok(OrderAudit {
         id: OrderId::parse(row.id)?,
         status: word("orders.status", &row.status, Status::parse)?,

@@ -1,15 +1,16 @@
 //! Statements that gather what an order did to the world.
 
 use oms_domain::Instant;
-use oms_domain::ids::OrderId;
+use oms_domain::event::FactKind;
+use oms_domain::ids::{OrderId, ShipmentId};
 use oms_domain::life::Life;
 use oms_domain::order::Status;
 use sqlx::types::Json;
 
 use super::{Conn, Db, Pools, messages, payments};
 use crate::Result;
-use crate::effects::{Effect, EffectKind, UndoState};
-use crate::payments::PaymentOperation;
+use crate::effects::{Effect, EffectKind, UndoState, Waived};
+use crate::payments::{CaptureOutcome, OperationKind, PaymentOperation};
 
 pub(crate) async fn effects(pools: &Pools, order: &OrderId) -> Result<Vec<Effect>> {
     let mut connection = pools.read.acquire().await?;
@@ -23,13 +24,62 @@ pub(crate) async fn effects(pools: &Pools, order: &OrderId) -> Result<Vec<Effect
     });
     let mut effects = reservations(&mut connection, order, taken_back).await?;
     effects.extend(departures(&mut connection, order).await?);
-    effects.extend(bookings(&mut connection, order, life.as_ref(), taken_back).await?);
+    let waivers = waivers(&mut connection, order).await?;
+    effects.extend(bookings(&mut connection, order, life.as_ref(), taken_back, &waivers).await?);
     drop(connection);
     let operations = payments::operations(pools, order).await?;
-    effects.extend(operations.iter().filter_map(|operation| payment(operation, &operations, taken_back)));
+    for operation in &operations {
+        let waived = waivers.settlement(operation);
+        effects.extend(payment(operation, &operations, taken_back).map(|effect| Effect { waived, ..effect }));
+    }
     effects.extend(told(pools, order).await?);
     effects.sort_by(|a, b| (a.at, &a.key).cmp(&(b.at, &b.key)));
     Ok(effects)
+}
+
+/// What the timeline says of those who gave up on an effect, oldest first.
+struct Waivers(Vec<WaiverRow>);
+
+#[derive(sqlx::FromRow)]
+struct WaiverRow {
+    kind: String,
+    shipment_id: Option<String>,
+    actor: String,
+    reason: Option<String>,
+    at: Instant,
+}
+
+async fn waivers(connection: &mut Conn, order: &OrderId) -> Result<Waivers> {
+    let rows = sqlx::query_as::<Db, WaiverRow>(
+        "SELECT kind, shipment_id, actor, reason, at FROM timeline WHERE order_id = $1 AND kind IN ('shipment.shipped',
+             'shipment.in_transit', 'shipment.lost', 'shipment.delivered', 'shipment.returned_to_sender', 'review.resolved',
+             'payment.settled_outside') ORDER BY seq",
+    )
+    .bind(order.as_str())
+    .fetch_all(connection)
+    .await?;
+    Ok(Waivers(rows))
+}
+
+impl Waivers {
+    /// Who reported that the parcel has left.
+    fn departure(&self, shipment: Option<&str>) -> Option<Waived> {
+        let left = self.0.iter().find(|row| row.shipment_id.as_deref() == shipment && row.kind.starts_with("shipment."))?;
+        Some(Waived { by: left.actor.clone(), reason: format!("the parcel has left: {}", left.kind), at: left.at })
+    }
+
+    /// Who settled outside what the gateway refused to take. The run tells of the settlement, the resolution before it of the person.
+    fn settlement(&self, operation: &PaymentOperation) -> Option<Waived> {
+        if operation.kind != OperationKind::Capture || operation.outcome != CaptureOutcome::Refused.as_str() {
+            return None;
+        }
+        let shipment = operation.shipment_id.as_ref().map(ShipmentId::as_str);
+        let about = |row: &&WaiverRow| row.shipment_id.as_deref() == shipment;
+        let settled = self.0.iter().position(|row| about(&row) && row.kind == FactKind::PaymentSettledOutside.as_str())?;
+        let resolved = self.0[..settled].iter().rev().find(|row| about(row) && row.kind == FactKind::ReviewResolved.as_str());
+        let by = resolved.unwrap_or(&self.0[settled]);
+        Some(Waived { by: by.actor.clone(), reason: by.reason.clone().unwrap_or_default(), at: self.0[settled].at })
+    }
 }
 
 /// What is to be said of the undo of an effect that still stands.
@@ -60,6 +110,7 @@ async fn reservations(connection: &mut Conn, order: &OrderId, taken_back: bool) 
             reference: None,
             undo,
             undo_key: (undo != UndoState::None).then(|| format!("{order}/release")),
+            waived: None,
         }
     };
     Ok(rows.into_iter().map(effect).collect())
@@ -82,6 +133,7 @@ async fn departures(connection: &mut Conn, order: &OrderId) -> Result<Vec<Effect
         reference: Some(shipment),
         undo: UndoState::None,
         undo_key: None,
+        waived: None,
     };
     Ok(rows.into_iter().map(effect).collect())
 }
@@ -95,7 +147,13 @@ struct BookedRow {
     cancelled_at: Option<Instant>,
 }
 
-async fn bookings(connection: &mut Conn, order: &OrderId, life: Option<&Life>, taken_back: bool) -> Result<Vec<Effect>> {
+async fn bookings(
+    connection: &mut Conn,
+    order: &OrderId,
+    life: Option<&Life>,
+    taken_back: bool,
+    waivers: &Waivers,
+) -> Result<Vec<Effect>> {
     let rows = sqlx::query_as::<Db, BookedRow>(
         "SELECT key, shipment_id, tracking_number, booked_at, cancelled_at FROM bookings WHERE order_id = $1 ORDER BY key",
     )
@@ -124,6 +182,7 @@ async fn bookings(connection: &mut Conn, order: &OrderId, life: Option<&Life>, t
                 reference: reference.clone(),
                 undo,
                 undo_key: (undo != UndoState::None).then(|| undo_key.clone()),
+                waived: waivers.departure(row.shipment_id.as_deref()).filter(|_| undo == UndoState::Waived),
             });
         }
         if let Some(at) = row.cancelled_at {
@@ -136,6 +195,7 @@ async fn bookings(connection: &mut Conn, order: &OrderId, life: Option<&Life>, t
                 reference,
                 undo: UndoState::None,
                 undo_key: None,
+                waived: None,
             });
         }
     }
@@ -153,6 +213,7 @@ fn payment(operation: &PaymentOperation, all: &[PaymentOperation], taken_back: b
         reference: operation.payment_id.clone(),
         undo: UndoState::None,
         undo_key: None,
+        waived: None,
     };
     if kind == EffectKind::Authorize {
         let void = operation.key.replace("/authorize/", "/void/");
@@ -187,6 +248,7 @@ async fn told(pools: &Pools, order: &OrderId) -> Result<Vec<Effect>> {
         reference: Some(format!("{}/{}", message.topic.as_str(), message.channel.as_str())),
         undo: UndoState::None,
         undo_key: None,
+        waived: None,
     };
     Ok(messages.into_iter().map(effect).collect())
 }

@@ -5,9 +5,9 @@ use oms_domain::customer::{Address, Customer, Line};
 use oms_domain::ids::{OrderId, ShipmentId};
 use oms_domain::life::Life;
 use oms_domain::money::Currency;
-use oms_domain::payment::{Payment, PaymentMethod, PaymentStatus};
+use oms_domain::payment::PaymentMethod;
 use oms_domain::pricing::{Discount, PriceRules, PricedLine, Totals};
-use oms_domain::shipment::Shipment;
+use oms_domain::shipment::{ScanType, Shipment};
 use oms_domain::shortage::OnShortage;
 use sqlx::QueryBuilder;
 use sqlx::types::Json;
@@ -16,14 +16,14 @@ use super::{Conn, Db, Pools, cut, unsigned};
 use crate::orders::{Cursor, OrderFilter, StoredOrder};
 use crate::{Result, StoreError};
 
-/// The warehouse's reports of an order or shipment in one text: reports are parted by U+001E, their fields by U+001F, which no
+/// The warehouse's reports of an order or shipment, and the carrier's that name a package, in one text: reports are parted by U+001E, their fields by U+001F, which no
 /// report can hold. `$of` says whose. (A JSON aggregate would be spelled differently on each database.)
 macro_rules! scans {
     ($of:literal) => {
         concat!(
             "(SELECT string_agg(e.shipment_id || '\u{1f}' || e.rank || '\u{1f}' || COALESCE(e.carrier, '') || '\u{1f}' || ",
             "COALESCE(e.tracking_number, ''), '\u{1e}' ORDER BY e.recorded_at, e.event_id) ",
-            "FROM shipment_events e WHERE e.rank < 3 AND ",
+            "FROM shipment_events e WHERE (e.rank < 3 OR e.tracking_number IS NOT NULL) AND ",
             $of,
             ") AS scans"
         )
@@ -83,7 +83,7 @@ impl OrderRow {
         let line = |text: Option<String>| text.map(Line::parse).transpose();
         let mut life = self.life.0;
         refine(&mut life.shipments, self.scans.as_deref())?;
-        refunded(&mut life.payment, self.refunded_minor);
+        life.payment.note_refunded(self.refunded_minor);
         let acts = life.payment.status == PaymentStatus::RequiresAction;
         Ok(StoredOrder {
             id: OrderId::parse(self.id)?,
@@ -116,15 +116,8 @@ impl OrderRow {
     }
 }
 
-/// Adds to a payment what refunds returned of it: the order's run does not know, it may have closed long before.
-pub(crate) fn refunded(payment: &mut Payment, minor: i64) {
-    payment.refunded.minor = minor;
-    if payment.status == PaymentStatus::Captured && minor > 0 && minor >= payment.captured.minor {
-        payment.status = PaymentStatus::Refunded;
-    }
-}
-
-/// Adds to shipments what only the warehouse reported: `picked`, `packed`, packages.
+/// Adds to shipments what their order's run was not told: `picked`, `packed`, packages; those too that were reported when it had
+/// closed.
 pub(crate) fn refine(shipments: &mut [Shipment], scans: Option<&str>) -> Result<()> {
     let mut furthest = vec![0u8; shipments.len()];
     for scan in scans.unwrap_or_default().split('\u{1e}').filter(|s| !s.is_empty()) {
@@ -134,9 +127,14 @@ pub(crate) fn refine(shipments: &mut [Shipment], scans: Option<&str>) -> Result<
         };
         let rank: u8 = rank.parse().map_err(|e| StoreError::corrupt("shipment_events.rank", e))?;
         let Some(at) = shipments.iter().position(|s| s.id.as_str() == shipment) else { continue };
-        furthest[at] = furthest[at].max(rank);
         let some = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
-        shipments[at].note_package(some(carrier).as_deref(), some(tracking_number).as_deref());
+        let (carrier, tracking_number) = (some(carrier), some(tracking_number));
+        if (ScanType::Picked.rank()..ScanType::Shipped.rank()).contains(&rank) {
+            furthest[at] = furthest[at].max(rank);
+            shipments[at].note_package(carrier.as_deref(), tracking_number.as_deref());
+        } else {
+            shipments[at].note_late(carrier.as_deref(), tracking_number.as_deref());
+        }
     }
     for (shipment, rank) in shipments.iter_mut().zip(furthest) {
         shipment.status = shipment.status.with_scans(rank);
@@ -216,16 +214,16 @@ pub(crate) fn restrict(query: &mut QueryBuilder<Db>, filter: &OrderFilter) {
             query.push(before).push_bind(value).push(behind);
         }
     }
+    for (before, minor) in [(" AND o.total_minor >= ", filter.total_min), (" AND o.total_minor <= ", filter.total_max)] {
+        if let Some(minor) = minor {
+            query.push(before).push_bind(minor);
+        }
+    }
     match filter.needs_attention {
         Some(true) => query.push(" AND o.needs_attention"),
         Some(false) => query.push(" AND NOT o.needs_attention"),
         None => query,
     };
-}
-
-/// The package numbers of a shipment.
-pub(crate) fn packages(shipment: &Shipment) -> impl Iterator<Item = &str> {
-    shipment.tracking_number.iter().chain(&shipment.more_packages).map(String::as_str)
 }
 
 /// Remembers a package's number, so that the order is found by it.

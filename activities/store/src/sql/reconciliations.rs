@@ -44,12 +44,13 @@ pub(crate) async fn finish(pools: &Pools, day: &Day, state: ReportState, compare
 pub(crate) async fn write(pools: &Pools, day: &Day, findings: &[Finding], now: Instant) -> Result<()> {
     let mut tx = pools.begin().await?;
     for finding in findings {
-        // what was repaired and is broken again is repaired again
+        // what was repaired and is broken again is repaired again; what a person has stays with the person until that has an end
         sqlx::query::<Db>(
             "INSERT INTO reconciliation_findings (day, kind, subject, order_id, finding, action, since, seen_at)
              VALUES ($1, $2, $3, $4, $5, 'none', $6, $7)
              ON CONFLICT (day, kind, subject) DO UPDATE SET seen_at = excluded.seen_at, finding = excluded.finding,
-                 settled_at = CASE WHEN reconciliation_findings.action = 'queued' THEN reconciliation_findings.settled_at END",
+                 settled_at = CASE WHEN EXISTS (SELECT 1 FROM review_items i
+                     WHERE i.id = reconciliation_findings.review_item AND i.state = 'open') THEN reconciliation_findings.settled_at END",
         )
         .bind(day.as_str())
         .bind(finding.kind.as_str())
@@ -76,7 +77,13 @@ pub(crate) async fn unsettled(pools: &Pools, day: &Day, limit: u32) -> Result<Ve
     Ok(rows.into_iter().map(|row| row.0).collect())
 }
 
-pub(crate) async fn settle(pools: &Pools, day: &Day, finding: &Finding, action: Action, now: Instant) -> Result<()> {
+pub(crate) async fn settle(
+    pools: &Pools,
+    day: &Day,
+    finding: &Finding,
+    (action, item): (Action, Option<&str>),
+    now: Instant,
+) -> Result<()> {
     let mut tx = pools.begin().await?;
     sqlx::query::<Db>(
         "UPDATE reconciliation_findings SET action = $4, review_item = $5, settled_at = $6
@@ -86,7 +93,7 @@ pub(crate) async fn settle(pools: &Pools, day: &Day, finding: &Finding, action: 
     .bind(finding.kind.as_str())
     .bind(&finding.subject)
     .bind(action.as_str())
-    .bind((action == Action::Queued).then(|| finding.item()))
+    .bind(item)
     .bind(cut(now))
     .execute(&mut *tx)
     .await?;

@@ -199,6 +199,13 @@ pub(crate) async fn without_flags(connection: &mut Conn, row: &mut Row, items: &
     write_life(connection, row, rev, &life, None, now).await
 }
 
+/// Puts facts of somebody beside the order's run on its timeline. The row must be locked.
+pub(crate) async fn tell(connection: &mut Conn, row: &mut Row, facts: &[Fact], now: Instant) -> Result<()> {
+    let before = row.seq;
+    add_facts(connection, row, facts, now).await?;
+    if row.seq > before { touch(connection, row, now).await } else { Ok(()) }
+}
+
 /// Locks the row of an order if there is one.
 pub(crate) async fn lock_if_any(connection: &mut Conn, id: Option<&OrderId>) -> Result<Option<Row>> {
     match id {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use oms_domain::Instant;
+use oms_domain::event::Fact;
 use oms_domain::ids::{Location, OrderId, Sku};
 use oms_domain::shortage::ShortagePolicy;
 use oms_domain::stock::{self, Allocation, Quantity};
@@ -10,7 +11,7 @@ use sqlx::QueryBuilder;
 
 use super::backorders::{self, Place};
 use super::shelf::{Held, HeldLine, Shelves, lock_reservations, read_lines};
-use super::{Conn, Db, Pools, cut, locations};
+use super::{Conn, Db, Pools, cut, locations, record};
 use crate::reservations::{Reserve, Reserved};
 use crate::{Result, StoreError};
 
@@ -93,8 +94,11 @@ pub(crate) fn quantities(missing: BTreeMap<Sku, u32>) -> Vec<Quantity> {
     missing.into_iter().map(|(sku, quantity)| Quantity { sku, quantity }).collect()
 }
 
-pub(crate) async fn release(pools: &Pools, order_id: &OrderId, now: Instant) -> Result<bool> {
+/// `told`: the fact that goes on the order's timeline if anything is given back.
+pub(crate) async fn release(pools: &Pools, order_id: &OrderId, told: Option<&Fact>, now: Instant) -> Result<bool> {
     let mut tx = pools.begin().await?;
+    // the order's row first, as its records lock it
+    let row = record::lock_if_any(&mut tx, told.map(|_| order_id)).await?;
     lock_promise(&mut tx, order_id, Some(now)).await?;
     let queued = backorders::queued(&mut tx, order_id).await?;
     let held = lock_reservations(&mut tx, Some(order_id), &BTreeSet::new(), now).await?;
@@ -108,6 +112,9 @@ pub(crate) async fn release(pools: &Pools, order_id: &OrderId, now: Instant) -> 
         backorders::fill(&mut tx, &mut shelves, now).await?;
         backorders::let_sleep(&mut tx, order_id).await?;
         shelves.save(&mut tx, now).await?;
+    }
+    if let (true, Some(mut row), Some(fact)) = (released, row, told) {
+        record::tell(&mut tx, &mut row, std::slice::from_ref(fact), now).await?;
     }
     tx.commit().await?;
     Ok(released)

@@ -1,13 +1,15 @@
 //! Statements of what warehouse and carrier report.
 
 use oms_domain::Instant;
-use oms_domain::ids::{OrderId, ShipmentId};
-use oms_domain::shipment::{Scan, ScanResult, ScanType, Shipment, ShipmentStatus};
+use oms_domain::ids::{OrderId, ShipmentId, derive};
+use oms_domain::review::UNKNOWN_CARRIER_CODE;
+use oms_domain::shipment::{ForeignScan, Scan, ScanResult, Shipment, ShipmentStatus};
 use sqlx::types::Json;
 
 use super::orders::remember_package;
-use super::{Conn, Db, Pools, cut, word};
+use super::{Conn, Db, Pools, cut, record, review_items, word};
 use crate::Result;
+use crate::review_items::{ItemSource, NewItem};
 use crate::shipments::{Heard, Scanned};
 
 fn result(name: &str) -> Option<ScanResult> {
@@ -27,10 +29,7 @@ async fn heard_on(connection: &mut Conn, shipment: &ShipmentId, event_id: &str) 
     .fetch_optional(connection)
     .await?;
     let Some((kind, outcome)) = row else { return Ok(None) };
-    Ok(Some(Heard {
-        kind: word("shipment_events.kind", &kind, ScanType::parse)?,
-        result: word("shipment_events.result", &outcome, result)?,
-    }))
+    Ok(Some(Heard { kind, result: word("shipment_events.result", &outcome, result)? }))
 }
 
 #[derive(sqlx::FromRow)]
@@ -51,8 +50,7 @@ pub(crate) async fn record_scan(pools: &Pools, scan: &Scan, now: Instant) -> Res
     .await?;
     let Some(row) = row else { return Ok(Scanned::UnknownShipment) };
     if let Some(before) = heard_on(&mut tx, &scan.shipment, &scan.event_id).await? {
-        let same = before.kind == scan.kind;
-        return Ok(if same { Scanned::Result(ScanResult::Duplicate) } else { Scanned::EventIdReused });
+        return Ok(again(&before, scan.kind.as_str()));
     }
     let shipment = row.shipment.0;
     let known = row.scanned_rank.max(i64::from(shipment.status.rank()));
@@ -72,32 +70,106 @@ pub(crate) async fn record_scan(pools: &Pools, scan: &Scan, now: Instant) -> Res
     Ok(Scanned::Result(outcome))
 }
 
+/// The answer to a report whose id was heard before.
+fn again(before: &Heard, kind: &str) -> Scanned {
+    if before.kind == kind { Scanned::Result(ScanResult::Duplicate) } else { Scanned::EventIdReused }
+}
+
+pub(crate) async fn record_foreign(pools: &Pools, scan: &ForeignScan, now: Instant) -> Result<Scanned> {
+    let mut tx = pools.begin().await?;
+    let order = sqlx::query_scalar::<Db, String>("SELECT order_id FROM shipments WHERE id = $1")
+        .bind(scan.shipment.as_str())
+        .fetch_optional(&mut *tx)
+        .await?;
+    let Some(order) = order else { return Ok(Scanned::UnknownShipment) };
+    let order = OrderId::parse(order)?;
+    let row = record::lock_if_any(&mut tx, Some(&order)).await?;
+    if let Some(before) = heard_on(&mut tx, &scan.shipment, &scan.event_id).await? {
+        return Ok(again(&before, scan.code.as_str()));
+    }
+    let told = Told {
+        shipment: &scan.shipment,
+        event_id: &scan.event_id,
+        kind: scan.code.as_str(),
+        rank: FOREIGN_RANK,
+        occurred_at: scan.occurred_at,
+        carrier: Some(&scan.carrier),
+        tracking_number: scan.tracking_number.as_deref(),
+    };
+    write(&mut tx, &order, &told, ScanResult::Stale, now).await?;
+    let item = NewItem {
+        id: derive(&["review", "carrier", scan.shipment.as_str(), scan.code.as_str()]).to_string(),
+        kind: UNKNOWN_CARRIER_CODE.to_owned(),
+        order_id: Some(order),
+        shipment_id: Some(scan.shipment.clone()),
+        subject: scan.shipment.to_string(),
+        detail: format!(
+            "{} reports `{}`, which means nothing to us; see what it is, and act on it if need be",
+            scan.carrier, scan.code
+        ),
+        source: ItemSource::Carrier,
+    };
+    let opened = review_items::insert(&mut tx, &item, now).await?;
+    if let Some(mut row) = row.filter(|_| opened) {
+        record::touch(&mut tx, &mut row, now).await?;
+    }
+    tx.commit().await?;
+    Ok(Scanned::Result(ScanResult::Stale))
+}
+
+/// A carrier's own word ranks below everything that moves a shipment.
+const FOREIGN_RANK: i64 = 0;
+
+/// A report, in whosever words.
+struct Told<'a> {
+    shipment: &'a ShipmentId,
+    event_id: &'a str,
+    kind: &'a str,
+    rank: i64,
+    occurred_at: Instant,
+    carrier: Option<&'a str>,
+    tracking_number: Option<&'a str>,
+}
+
 /// Keeps a report, and its package's number; a known one changes nothing.
 pub(crate) async fn insert(connection: &mut Conn, order: &OrderId, scan: &Scan, outcome: ScanResult, now: Instant) -> Result<()> {
     if outcome == ScanResult::Duplicate {
         return Ok(());
     }
+    let told = Told {
+        shipment: &scan.shipment,
+        event_id: &scan.event_id,
+        kind: scan.kind.as_str(),
+        rank: i64::from(scan.kind.rank()),
+        occurred_at: scan.occurred_at,
+        carrier: scan.carrier.as_deref(),
+        tracking_number: scan.tracking_number.as_deref(),
+    };
+    write(connection, order, &told, outcome, now).await
+}
+
+async fn write(connection: &mut Conn, order: &OrderId, told: &Told<'_>, outcome: ScanResult, now: Instant) -> Result<()> {
     let new = sqlx::query::<Db>(
         "INSERT INTO shipment_events (shipment_id, event_id, order_id, kind, rank, result, occurred_at, carrier, tracking_number,
              recorded_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (shipment_id, event_id) DO NOTHING",
     )
-    .bind(scan.shipment.as_str())
-    .bind(&scan.event_id)
+    .bind(told.shipment.as_str())
+    .bind(told.event_id)
     .bind(order.as_str())
-    .bind(scan.kind.as_str())
-    .bind(i64::from(scan.kind.rank()))
+    .bind(told.kind)
+    .bind(told.rank)
     .bind(outcome.as_str())
-    .bind(cut(scan.occurred_at))
-    .bind(scan.carrier.as_deref())
-    .bind(scan.tracking_number.as_deref())
+    .bind(cut(told.occurred_at))
+    .bind(told.carrier)
+    .bind(told.tracking_number)
     .bind(cut(now))
     .execute(&mut *connection)
     .await?;
     if new.rows_affected() > 0
-        && let Some(number) = &scan.tracking_number
+        && let Some(number) = told.tracking_number
     {
-        remember_package(connection, order, &scan.shipment, number).await?;
+        remember_package(connection, order, told.shipment, number).await?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use oms_domain::shipment::Shipment;
 use sqlx::QueryBuilder;
 use sqlx::types::Json;
 
-use super::orders::{packages, refine, remember_package, scans};
+use super::orders::{refine, remember_package, scans};
 use super::{Conn, Db, Pools, cut};
 use crate::shipments::{ShipmentFilter, StoredShipment};
 use crate::{Result, StoreError};
@@ -90,7 +90,7 @@ pub(crate) async fn upsert(
         .bind(cut(now))
         .execute(&mut *connection)
         .await?;
-        for number in packages(shipment) {
+        for number in shipment.packages() {
             remember_package(connection, order, &shipment.id, number).await?;
         }
     }

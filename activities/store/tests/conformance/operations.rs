@@ -180,6 +180,9 @@ async fn hand_offs(world: World) {
     let first = store.acknowledge(&shipment_id("a", 1), "clerk", at(20)).await.unwrap();
     assert_eq!(first, Acknowledged::At(kept(20)));
     assert_eq!(store.acknowledge(&shipment_id("a", 1), "clerk", at(30)).await.unwrap(), first, "the first one stays");
+    let told = store.timeline(&order_id("a")).await.unwrap();
+    let told: Vec<_> = told.iter().map(|e| (e.kind.as_str(), e.actor.as_str())).filter(|e| e.0 != "order.placed").collect();
+    assert_eq!(told, [("shipment.acknowledged", "clerk")], "once");
     let unknown = store.acknowledge(&shipment_id("x", 1), "clerk", at(20)).await.unwrap();
     assert_eq!(unknown, Acknowledged::UnknownShipment);
     store.record_scan(&scan("b", "e-1", ScanType::Picked), at(21)).await.unwrap();

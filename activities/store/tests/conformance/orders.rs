@@ -60,6 +60,11 @@ async fn every_filter(world: World) {
     assert_eq!(f(|f| f.hold = Some("address".to_owned())).await, ["y"]);
     assert_eq!(f(|f| f.needs_attention = Some(true)).await, ["x"]);
     assert_eq!(f(|f| f.needs_attention = Some(false)).await, ["z", "y"]);
+    // each costs (20.00 + 4.90) with 19 %
+    for (min, max, count) in [(2_963, 2_963, 3), (2_964, 9_999, 0), (0, 2_962, 0)] {
+        let filter = OrderFilter { total_min: Some(min), total_max: Some(max), ..all.clone() };
+        assert_eq!(found(&world, filter).await.len(), count, "{min} to {max}");
+    }
     assert_eq!(f(|f| f.placed_after = Some(at(1))).await, ["z", "y"]);
     assert_eq!(f(|f| f.placed_before = Some(at(1))).await, ["x"]);
     let both = |f: &mut OrderFilter| {
@@ -281,4 +286,26 @@ async fn effects(world: World) {
     for kind in [(EffectKind::Commit, "committed"), (EffectKind::Capture, "captured")] {
         assert!(kinds.contains(&(kind.0, kind.1.to_owned(), Nothing)), "{kinds:?}");
     }
+
+    // whoever reported a parcel gone that was to stay waived the undo; and a person settled the money outside
+    let reported = fact("shipment/left", oms_domain::event::FactKind::ShipmentShipped).by("depot 7").about(&left);
+    let mut taken = life(Status::Cancelled);
+    taken.shipments = vec![shipment("p", 1, ShipmentStatus::Shipped)];
+    let booked = BookingRow { key: format!("{left}/book/1"), order_id: p.clone(), shipment_id: left.clone(), ..booking };
+    store.record_booking(&booked).await.unwrap();
+    store.record(&record("p", 1, taken, vec![reported]), at(6)).await.unwrap();
+    let waived = async |kind: EffectKind| store.effects(&p).await.unwrap().into_iter().rfind(|e| e.kind == kind).unwrap();
+    let book = waived(EffectKind::Book).await;
+    let why = book.waived.unwrap();
+    assert_eq!((book.undo, why.by.as_str(), why.at), (UndoState::Waived, "depot 7", kept(5)));
+    assert!(why.reason.contains("shipment.shipped"), "{why:?}");
+    assert_eq!(waived(EffectKind::Capture).await.waived, None, "it was taken");
+    store.record_capture(&p, "p-1/capture/2", "pay_1", &left, eur(2_957), CaptureOutcome::Refused, at(7)).await.unwrap();
+    assert_eq!(waived(EffectKind::Capture).await.waived, None, "nobody has decided");
+    let resolved =
+        fact("resolved/x", oms_domain::event::FactKind::ReviewResolved).by("clerk").because("by transfer").about(&left);
+    let settled = fact("waived/x", oms_domain::event::FactKind::PaymentSettledOutside).because("T-1").about(&left);
+    store.append(&p, &[resolved, settled], Append::default(), None, at(8)).await.unwrap();
+    let why = waived(EffectKind::Capture).await.waived.unwrap();
+    assert_eq!((why.by.as_str(), why.reason.as_str()), ("clerk", "by transfer"));
 }

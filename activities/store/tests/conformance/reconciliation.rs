@@ -36,6 +36,18 @@ fn finding(kind: FindingKind, subject: &str, since: i64) -> Finding {
     }
 }
 
+fn item_of(finding: &Finding) -> NewItem {
+    NewItem {
+        id: finding.item(1),
+        kind: finding.kind.as_str().to_owned(),
+        order_id: None,
+        shipment_id: None,
+        subject: finding.subject.clone(),
+        detail: finding.detail.clone(),
+        source: ItemSource::Reconciliation,
+    }
+}
+
 async fn reports_keep_what_was_found(world: World) {
     let (store, today) = (&world.store, day("2027-01-15"));
     assert_eq!(store.report(&today).await.unwrap(), None);
@@ -48,11 +60,13 @@ async fn reports_keep_what_was_found(world: World) {
         store.write_findings(&today, &[orphan.clone(), lost.clone()], at(11)).await.unwrap();
     }
     assert_eq!(store.unsettled_findings(&today, 9).await.unwrap(), [orphan.clone(), lost.clone()]);
-    store.settle_finding(&today, &orphan, Action::Queued, at(12)).await.unwrap();
-    store.settle_finding(&today, &lost, Action::Repaired, at(12)).await.unwrap();
-    store.settle_finding(&today, &lost, Action::Queued, at(13)).await.unwrap();
+    let item = orphan.item(1);
+    store.open_item(&item_of(&orphan), at(12)).await.unwrap();
+    store.settle_finding(&today, &orphan, (Action::Queued, Some(&item)), at(12)).await.unwrap();
+    store.settle_finding(&today, &lost, (Action::Repaired, None), at(12)).await.unwrap();
+    store.settle_finding(&today, &lost, (Action::Queued, Some("another")), at(13)).await.unwrap();
     let shown: Vec<_> = store.findings(&today, 9).await.unwrap().into_iter().map(|f| (f.action, f.review_item)).collect();
-    assert_eq!(shown, [(Action::Queued, Some(orphan.item())), (Action::Repaired, None)]);
+    assert_eq!(shown, [(Action::Queued, Some(item.clone())), (Action::Repaired, None)]);
 
     let compared = ReportCounts { orders: 1, payments: 2, bookings: 3, reservations: 4 };
     store.finish_report(&today, ReportState::Finished, compared, at(14)).await.unwrap();
@@ -63,7 +77,11 @@ async fn reports_keep_what_was_found(world: World) {
     // the day's second comparison: what a person has is left to the person, what broke again is repaired again
     store.begin_report(&today, at(20)).await.unwrap();
     store.write_findings(&today, &[orphan.clone(), lost.clone()], at(21)).await.unwrap();
-    assert_eq!(store.unsettled_findings(&today, 9).await.unwrap(), [lost]);
+    assert_eq!(store.unsettled_findings(&today, 9).await.unwrap(), [lost.clone()]);
+    // and once the person is done with it, it is looked at anew
+    assert!(store.settle_item(&item, at(22)).await.unwrap());
+    store.write_findings(&today, std::slice::from_ref(&orphan), at(23)).await.unwrap();
+    assert_eq!(store.unsettled_findings(&today, 9).await.unwrap(), [orphan, lost]);
     assert_eq!(store.report(&today).await.unwrap().unwrap().findings, 2);
 
     store.begin_report(&day("2027-01-14"), at(30)).await.unwrap();
@@ -88,24 +106,16 @@ async fn what_is_in_order_again_is_known(world: World) {
     );
     store.write_findings(&days[0], &[old.clone(), gone.clone(), still.clone()], at(10)).await.unwrap();
     for f in [&old, &gone, &still] {
-        let item = NewItem {
-            id: f.item(),
-            kind: f.kind.as_str().to_owned(),
-            order_id: None,
-            shipment_id: None,
-            subject: f.subject.clone(),
-            detail: f.detail.clone(),
-            source: ItemSource::Reconciliation,
-        };
+        let item = item_of(f);
         assert!(store.open_item(&item, at(10)).await.unwrap());
         assert!(!store.open_item(&item, at(11)).await.unwrap(), "once");
-        store.settle_finding(&days[0], f, Action::Queued, at(11)).await.unwrap();
+        store.settle_finding(&days[0], f, (Action::Queued, Some(&item.id)), at(11)).await.unwrap();
     }
     store.write_findings(&days[1], std::slice::from_ref(&still), at(110)).await.unwrap();
-    store.settle_finding(&days[1], &still, Action::Queued, at(111)).await.unwrap();
+    store.settle_finding(&days[1], &still, (Action::Queued, Some(&still.item(1))), at(111)).await.unwrap();
     // what is older than the books that were read may still be wrong
-    assert_eq!(store.items_in_order(at(0), at(100), 9).await.unwrap(), [gone.item()]);
-    store.settle_item(&gone.item(), at(120)).await.unwrap();
+    assert_eq!(store.items_in_order(at(0), at(100), 9).await.unwrap(), [gone.item(1)]);
+    store.settle_item(&gone.item(1), at(120)).await.unwrap();
     assert!(store.items_in_order(at(0), at(100), 9).await.unwrap().is_empty());
 }
 
@@ -358,20 +368,12 @@ async fn events_keys_items_and_reports_go_by_age(world: World) {
     }
     let found = finding(FindingKind::OrphanPayment, "pay_1", 0);
     store.write_findings(&reports[0], std::slice::from_ref(&found), at(1)).await.unwrap();
-    let item = NewItem {
-        id: found.item(),
-        kind: "orphan_payment".to_owned(),
-        order_id: None,
-        shipment_id: None,
-        subject: "pay_1".to_owned(),
-        detail: found.detail.clone(),
-        source: ItemSource::Reconciliation,
-    };
+    let item = item_of(&found);
     store.open_item(&item, at(1)).await.unwrap();
-    store.settle_finding(&reports[0], &found, Action::Queued, at(1)).await.unwrap();
+    store.settle_finding(&reports[0], &found, (Action::Queued, Some(&item.id)), at(1)).await.unwrap();
     assert_eq!(store.purge_reports(&reports[2], 9).await.unwrap(), 1, "one of them has an open item");
     assert_eq!(store.purge_items(at(99), 9).await.unwrap(), 0);
-    store.settle_item(&found.item(), at(60)).await.unwrap();
+    store.settle_item(&item.id, at(60)).await.unwrap();
     assert_eq!(store.purge_items(at(60), 9).await.unwrap(), 0, "too young");
     assert_eq!(store.purge_items(at(61), 9).await.unwrap(), 1);
     assert_eq!(store.purge_reports(&reports[2], 9).await.unwrap(), 1);

@@ -61,6 +61,25 @@ fn lines_are_orders_however_they_come_in() {
 }
 
 #[test]
+fn a_corrected_file_has_the_keys_of_the_rows_that_stay() {
+    let keys = |rows: &[Value]| -> Vec<Option<String>> {
+        let file: Vec<String> = rows.iter().map(Value::to_string).collect();
+        read_all(Format::Ndjson, file.join("\n").as_bytes(), 1_000).unwrap().into_iter().map(|row| row.key).collect()
+    };
+    let (mut other, mut wrong, mut spelled) = (good(), good(), good());
+    other["lines"][0]["quantity"] = json!(3);
+    wrong["currency"] = json!("euro");
+    spelled["on_shortage"] = json!({"policy": "reject"});
+    let first = keys(&[good(), wrong, good(), other.clone()]);
+    assert!(first[1].is_none() && first[0].is_some() && first[0] != first[2], "{first:?}");
+    let mut right = good();
+    right["reference"] = json!("mended");
+    let second = keys(&[right, other, spelled, good()]);
+    assert_eq!(second[1..], [first[3].clone(), first[0].clone(), first[2].clone()], "wherever they stand now");
+    assert!(!first.contains(&second[0]));
+}
+
+#[test]
 fn a_line_is_bounded_and_the_next_one_is_read() {
     let mut file = vec![b'x'; BODY_BYTES_MAX * 3];
     file.extend(format!("\n{}\n", good()).bytes());

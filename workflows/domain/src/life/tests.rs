@@ -168,3 +168,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_late_report_adds_its_package_too() {
+    let mut life = confirmed(1);
+    let parcel = |event_id: &str, kind, carrier: &str, number: &str| Scan {
+        carrier: Some(carrier.to_owned()),
+        tracking_number: Some(number.to_owned()),
+        ..scan(1, event_id, kind)
+    };
+    assert_eq!(life.report(&parcel("a", ScanType::InTransit, "dhl", "P-1")), Ok(ScanResult::Applied));
+    assert_eq!(life.report(&parcel("b", ScanType::Shipped, "dpd", "P-2")), Ok(ScanResult::Stale));
+    assert_eq!(life.report(&parcel("c", ScanType::Shipped, "dhl", "P-2")), Ok(ScanResult::Stale));
+    assert_eq!(life.report(&parcel("b", ScanType::Shipped, "dpd", "P-3")), Ok(ScanResult::Duplicate));
+    let shipment = &life.shipments[0];
+    assert_eq!(shipment.status, ShipmentStatus::InTransit);
+    assert_eq!((shipment.carrier.as_deref(), shipment.tracking_number.as_deref()), (Some("dhl"), Some("P-1")));
+    assert_eq!(shipment.more_packages, ["P-2"]);
+}

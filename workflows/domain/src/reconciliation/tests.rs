@@ -159,7 +159,8 @@ fn only_what_stands_twice_with_the_same_figures_counts() {
     assert_eq!(standing(&[seen(10)], vec![seen(10)]), [seen(10)]);
     assert!(standing(&[seen(10)], vec![seen(20)]).is_empty(), "it is moving");
     assert!(standing(&[], vec![seen(10)]).is_empty());
-    assert_eq!(seen(10).item(), seen(20).item(), "one item however often it is found");
+    assert_eq!(seen(10).item(1), seen(20).item(1), "one item however often it is found");
+    assert_ne!(seen(10).item(1), seen(10).item(2), "and another one when it comes back");
 }
 
 #[test]

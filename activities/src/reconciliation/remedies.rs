@@ -2,7 +2,7 @@
 
 use oms_contract::activity::effect_key;
 use oms_contract::reconciliation::SettleFindings;
-use oms_contract::start::{OrderLine, OrderStart, SHAPE, Unwind};
+use oms_contract::start::{OrderLine, OrderStart, OrderTerms, SHAPE, Unwind};
 use oms_domain::ids::{OrderId, ShipmentId};
 use oms_domain::reconciliation::{Action, Finding, Remedy, revision};
 use oms_gateways::carrier::CancelRequest;
@@ -30,7 +30,7 @@ impl ReconciliationActivities {
         }
     }
 
-    async fn queue(&self, finding: &Finding) -> Result<Action, ActivityError> {
+    pub(super) async fn queue(&self, finding: &Finding) -> Result<Action, ActivityError> {
         let item = NewItem {
             id: finding.item(),
             kind: finding.kind.as_str().to_owned(),
@@ -69,9 +69,13 @@ impl ReconciliationActivities {
     }
 
     /// Starts the order's run again to take back what the lost one had begun. One that ended well although its order has not is a
-    /// person's.
+    /// person's, and so is one whose record lags behind: what has left cannot be taken back.
     async fn restart(&self, finding: &Finding, order: &OrderId, settle: &SettleFindings) -> Result<Action, ActivityError> {
         let Some(start) = self.unwinding(order, settle).await? else { return Ok(Action::None) };
+        if self.store.is_past_undo(order).await.map_err(failure::store)? {
+            let detail = format!("{}, although a parcel has left or money was taken", finding.detail);
+            return self.queue(&Finding { detail, ..finding.clone() }).await;
+        }
         match self.runs.restart(start).await.map_err(failure::engine)? {
             true => Ok(Action::Repaired),
             false => self.queue(finding).await,
@@ -81,11 +85,14 @@ impl ReconciliationActivities {
     /// What the order's new run is started with; none if there is nothing to take back any more, or no longer safely.
     async fn unwinding(&self, order: &OrderId, settle: &SettleFindings) -> Result<Option<OrderStart>, ActivityError> {
         let row = self.store.order(order).await.map_err(failure::store)?;
-        let books = self.store.order_books(std::slice::from_ref(order)).await.map_err(failure::store)?.remove(order);
+        let books = self.store.order_books(std::slice::from_ref(order)).await.map_err(failure::store)?.remove(order).flatten();
         let (Some(row), Some(books)) = (row, books) else { return Ok(None) };
         if books.life.status.is_terminal() || books.life.departed() {
             return Ok(None);
         }
+        let terms = self.store.order_terms(order).await.map_err(failure::store)?;
+        let before = || OrderTerms { patience: settle.patience, ..OrderTerms::default() };
+        let terms = terms.map_or_else(before, |kept| OrderTerms::read(&kept));
         let asked = self.store.asked_of(order).await.map_err(failure::store)?;
         let known = asked.authorizations.iter().filter_map(|key| revision(key, order.as_str(), "authorize")).max();
         // one more may have been asked for whose answer nobody wrote down: undoing what never was is harmless
@@ -106,13 +113,13 @@ impl ReconciliationActivities {
             method: row.payment_method.clone(),
             rules: row.price_rules,
             on_shortage: row.on_shortage,
-            strategy: Default::default(),
-            risk: Default::default(),
-            policies: Default::default(),
+            strategy: terms.strategy,
+            risk: terms.risk,
+            policies: terms.policies,
             shape: SHAPE,
             unwind: Some(unwind),
-            deadlines: Default::default(),
-            patience: settle.patience,
+            deadlines: terms.deadlines,
+            patience: terms.patience,
             search_attributes: true,
         }))
     }

@@ -5,15 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use oms_contract::names::{Queue, order_workflow};
+use oms_contract::names::{Queue, mailout_workflow, order_workflow};
+use oms_contract::workflow as mark;
 use oms_domain::ids::OrderId;
+use oms_domain::message::Channel;
 use oms_domain::order::Status;
 use oms_domain::shipment::{ScanType, ShipmentStatus};
 use oms_gateways::faults::{Fault, FaultMode, Party};
 use oms_gateways::payment::{OperationKind, OperationResult};
 use oms_store::{
-    Dependency, ItemFilter, ItemState, NO_ACKNOWLEDGEMENT, NewRedrive, OrderFilter, Redrive, RedriveFilter, RedriveFrom,
-    RedriveState, ReviewItem, SILENT, SwitchState, TERMINATED, WORKFLOW_TASK_FAILING,
+    Dependency, ItemFilter, ItemState, MessageState, NO_ACKNOWLEDGEMENT, NewRedrive, OrderFilter, Redrive, RedriveFilter,
+    RedriveFrom, RedriveState, ReviewItem, SILENT, SwitchState, TERMINATED, WORKFLOW_TASK_FAILING,
 };
 use oms_temporal::describe::{describe, reported_failing};
 use oms_temporal::replay::download_history;
@@ -160,6 +162,36 @@ async fn a_run_ended_by_hand_is_seen_and_set_going_again() {
     world.end().await;
 }
 
+/// A row that nobody can read hides neither itself nor the trouble of others.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_whose_row_cannot_be_read_is_seen_and_so_are_others() {
+    let mut world = World::new().await;
+    world.deadlines.stuck = Duration::from_secs(3);
+    world.shelf("mug", "berlin", 10, 1999).await;
+    let mut orders = Vec::new();
+    for key in ["unreadable", "other"] {
+        let id = world.place(key, "pm_card_visa", &[("mug", 1)]).await;
+        booked(&world, &id).await;
+        terminate(&world, &id).await;
+        orders.push(id);
+    }
+    let url = format!("sqlite:{}", world.dir.path().join("oms.db").display());
+    let mut sql = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
+    sqlx::query("UPDATE orders SET life = '{}' WHERE id = $1").bind(orders[0].as_str()).execute(&mut sql).await.unwrap();
+    let filter = ItemFilter { kind: Some(TERMINATED.into()), state: Some(ItemState::Open), ..Default::default() };
+    let items = until("both are seen", PATIENT, || async {
+        Some(world.store.review_items(&filter, None, 9).await.unwrap()).filter(|items| items.len() == 2)
+    })
+    .await;
+    let of = |subject: &str| items.iter().find(|item| item.subject == subject).unwrap();
+    assert_eq!(of(orders[0].as_str()).order_id, None, "nothing can be written to a row that cannot be read");
+    assert_eq!(of(orders[1].as_str()).order_id.as_ref(), Some(&orders[1]));
+    let both = RedriveFilter { ids: orders.clone(), ..Default::default() };
+    let done = redriven(&world, "both", both, RedriveFrom::LastTask).await;
+    assert_eq!(done.outcomes, [0, 1, 0, 1], "a re-drive ends although one of its orders cannot be done");
+    world.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_for_which_nobody_answers_is_seen() {
     let mut world = World::idle(quick()).await;
@@ -210,6 +242,37 @@ async fn a_workflow_task_that_fails_for_ever_is_seen() {
         reported.contains(&order_workflow(&id)).then_some(())
     })
     .await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_outlive_the_run_of_their_batch() {
+    let world = World::new().await;
+    world.shelf("mug", "berlin", 10, 1999).await;
+    world.sandbox.faults.set(Party::Mail, &Fault::lasting(FaultMode::Down)).await.unwrap();
+    let id = world.place("told", "pm_card_visa", &[("mug", 1)]).await;
+    let message = async |state: MessageState| {
+        until(&format!("the mail is {}", state.as_str()), PATIENT, || async {
+            let rows = world.store.messages_of(&id).await.unwrap();
+            rows.into_iter().find(|m| m.channel == Channel::Mail && m.state == state)
+        })
+        .await
+    };
+    let batch = message(MessageState::Claimed).await.batch_id.unwrap();
+    let run = world.client.get_workflow_handle::<mark::Mailout>(mailout_workflow(&batch));
+    until("the batch has its run", PATIENT, || async { run.describe(Default::default()).await.ok().map(|_| ()) }).await;
+    run.terminate(Default::default()).await.unwrap();
+    world.sandbox.faults.set(Party::Mail, &Fault::lasting(FaultMode::None)).await.unwrap();
+    let sent = message(MessageState::Sent).await;
+    assert_eq!(sent.batch_id.as_ref(), Some(&batch), "another run of the same batch");
+    tokio::time::timeout(PATIENT, run.get_result(Default::default())).await.unwrap().unwrap();
+    // a run that has ended and left a message behind sends nothing more
+    let url = format!("sqlite:{}", world.dir.path().join("oms.db").display());
+    let mut sql = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
+    let left = "UPDATE messages SET state = 'claimed', settled_at = NULL WHERE id = $1";
+    sqlx::query(left).bind(sent.id.as_str()).execute(&mut sql).await.unwrap();
+    message(MessageState::Failed).await;
+    assert_eq!(item(&world, "message_failed", ItemState::Open).await.subject, sent.id.as_str());
     world.end().await;
 }
 

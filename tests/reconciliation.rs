@@ -21,7 +21,9 @@ use oms_gateways::carrier::{BookRequest, BookingStatus, Carrier, Route};
 use oms_gateways::payment::{
     Authorization, AuthorizeRequest, CaptureRequest, PaymentGateway, RefundRequest, SandboxPayment, VoidRequest,
 };
-use oms_store::{Claimed, ItemFilter, ItemResolution, ItemSource, ItemState, KeyClaim, Report, ReportState, Reserve, Reserved};
+use oms_store::{
+    Claimed, CommitStock, ItemFilter, ItemResolution, ItemSource, ItemState, KeyClaim, Report, ReportState, Reserve, Reserved,
+};
 use oms_workers::{Reconciliation, Retention};
 use serde_json::json;
 use temporalio_client::schedules::ScheduleOverlapPolicy;
@@ -218,6 +220,16 @@ async fn what_cannot_be_repaired_safely_is_a_persons_once_and_settles_itself() {
     world.scan(&gone, 1, ScanType::Shipped).await;
     until("it is paid", PATIENT, || async { (world.order(&gone).await.life.payment.captured.minor > 0).then_some(()) }).await;
     terminate(&world, &gone).await;
+    // its parcel has left, and its run ends before it could put that on record
+    let unrecorded = booked(&world, "unrecorded").await;
+    let parcel = CommitStock {
+        order_id: unrecorded.clone(),
+        shipment_id: ShipmentId::of(&unrecorded, 1),
+        location: Location::parse("berlin").unwrap(),
+        lines: vec![Quantity { sku: sku("mug"), quantity: 2 }],
+    };
+    world.store.commit_stock(&parcel, now()).await.unwrap();
+    terminate(&world, &unrecorded).await;
 
     let report = compare(&world, Some("2020-01-01")).await;
     let expected = BTreeMap::from([
@@ -226,10 +238,12 @@ async fn what_cannot_be_repaired_safely_is_a_persons_once_and_settles_itself() {
         ((FindingKind::MissingPayment, unfunded.to_string()), Action::Queued),
         ((FindingKind::LedgerMismatch, payment.clone()), Action::Queued),
         ((FindingKind::Terminated, gone.to_string()), Action::Queued),
+        ((FindingKind::Terminated, unrecorded.to_string()), Action::Queued),
     ]);
     assert_eq!(found(&world, &report).await, expected);
     let items = queued(&world).await;
-    assert_eq!(items.len(), 5, "{items:?}");
+    assert_eq!(items.len(), 6, "{items:?}");
+    assert_eq!(world.order(&unrecorded).await.life.status, Status::Confirmed, "nothing is taken back");
     assert_eq!(payments_of(&world, &nobody("a")).await[0].status.as_str(), "authorized", "left to the person");
 
     for date in ["2020-01-01", "2020-01-02"] {
@@ -243,7 +257,7 @@ async fn what_cannot_be_repaired_safely_is_a_persons_once_and_settles_itself() {
     compare(&world, Some("2020-01-03")).await;
     let left = queued(&world).await;
     assert!(!left.iter().any(|(_, subject)| *subject == taken), "what is in order again settles itself");
-    assert_eq!(left.len(), 4, "{left:?}");
+    assert_eq!(left.len(), 5, "{left:?}");
 
     // what a person has dealt with stays closed as long as the figures stay; other figures are news
     let mismatches = async || -> Vec<(ItemState, String)> {
@@ -276,6 +290,28 @@ async fn what_cannot_be_repaired_safely_is_a_persons_once_and_settles_itself() {
         let shown = findings.into_iter().find(|f| f.finding.kind == FindingKind::LedgerMismatch).unwrap().review_item;
         assert_eq!(shown.as_ref(), Some(&items[1].1), "the report names the open item");
     }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_order_that_cannot_be_read_is_a_persons_and_stops_nobody() {
+    let world = World::new().await;
+    world.shelf("mug", "berlin", 20, 1_000).await;
+    let (bad, lost) = (booked(&world, "bad").await, booked(&world, "lost").await);
+    let url = format!("sqlite:{}", world.dir.path().join("oms.db").display());
+    let mut sql = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
+    sqlx::query("UPDATE orders SET life = '{}' WHERE id = $1").bind(bad.as_str()).execute(&mut sql).await.unwrap();
+    terminate(&world, &lost).await;
+    let report = compare(&world, None).await;
+    let expected = BTreeMap::from([
+        ((FindingKind::Unreadable, bad.to_string()), Action::Queued),
+        ((FindingKind::Terminated, lost.to_string()), Action::Repaired),
+    ]);
+    assert_eq!(found(&world, &report).await, expected);
+    assert_eq!(queued(&world).await, [("unreadable".to_owned(), bad.to_string())]);
+    let held = payments_of(&world, &bad).await;
+    assert_eq!(held[0].status.as_str(), "authorized", "of money for an order that cannot be read nothing is known");
+    world.reaches(&lost, Status::Cancelled).await;
     world.end().await;
 }
 

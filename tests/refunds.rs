@@ -15,7 +15,7 @@ use oms_domain::review::Resolution;
 use oms_domain::shipment::{ScanType, ShipmentStatus};
 use oms_gateways::faults::{Fault, FaultMode, Party};
 use oms_gateways::payment::{OperationKind, OperationResult, PaymentGateway, RefundRequest};
-use oms_store::{ItemFilter, ItemState, NewRefund, RefundRequested, ReviewItem, StoredRefund};
+use oms_store::{ItemFilter, ItemState, NewRefund, REFUND_STUCK, RefundRequested, ReviewItem, StoredRefund};
 use serde_json::json;
 
 use crate::support::books;
@@ -286,6 +286,60 @@ async fn a_reset_refund_returns_nothing_twice() {
     assert_eq!(world.order(&id).await.life.payment.refunded, eur(500));
     assert_eq!(timeline(&world, &id).await, facts);
     books::balanced(&world).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_whose_run_was_ended_by_hand_returns_the_money_once() {
+    let world = World::new().await;
+    world.shelf("mug", "berlin", 10, 1999).await;
+    let id = delivered(&world, "one", "pm_card_visa", 1).await;
+    let total = world.order(&id).await.totals.total.minor;
+    let faults = world.sandbox.faults.clone();
+    faults.set(Party::Payment, &Fault::lasting(FaultMode::CommitThenDrop)).await.unwrap();
+    let refund = ask(&world, &id, "all", Ask::default()).await;
+    until("the gateway has returned it", PATIENT, || async { (returned(&world, &id).await.0 == 1).then_some(()) }).await;
+    let run = world.client.get_workflow_handle::<mark::Refund>(refund_workflow(&refund.id));
+    run.terminate(Default::default()).await.unwrap();
+    faults.set(Party::Payment, &Fault::lasting(FaultMode::None)).await.unwrap();
+    assert!(!world.store.refund(&refund.id).await.unwrap().unwrap().state.is_settled(), "nobody can know yet");
+    refund_is(&world, &refund.id, RefundState::Returned).await;
+    assert_eq!(ended(&world, &refund.id).await, RefundState::Returned);
+    assert_eq!(returned(&world, &id).await, (1, total));
+    until("nobody looks at it any more", PATIENT, || async {
+        let later = now() + Duration::from_secs(3_600);
+        world.store.refunds_to_look_after(later, 9, now()).await.unwrap().is_empty().then_some(())
+    })
+    .await;
+    books::balanced(&world).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_whose_run_cannot_go_on_is_a_person_s() {
+    use temporalio_client::{UntypedWorkflow, WorkflowIdReusePolicy, WorkflowStartOptions};
+    use temporalio_common::data_converters::RawValue;
+    use temporalio_common::protos::temporal::api::common::v1::Payload;
+    let world = World::new().await;
+    world.shelf("mug", "berlin", 10, 1999).await;
+    let id = delivered(&world, "one", "pm_card_visa", 1).await;
+    world.sandbox.faults.set(Party::Payment, &Fault::lasting(FaultMode::Down)).await.unwrap();
+    let refund = ask(&world, &id, "all", Ask::default()).await;
+    let run = world.client.get_workflow_handle::<mark::Refund>(refund_workflow(&refund.id));
+    until("it has its run", PATIENT, || async { run.describe(Default::default()).await.ok().map(|_| ()) }).await;
+    run.terminate(Default::default()).await.unwrap();
+    // a run under its id whose input no version of ours could read
+    let options = WorkflowStartOptions::new(Queue::Orders.name(), refund_workflow(&refund.id))
+        .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicate)
+        .build();
+    let garbage = Payload {
+        metadata: [("encoding".to_owned(), b"json/plain".to_vec())].into(),
+        data: b"\"no refund\"".to_vec(),
+        ..Default::default()
+    };
+    world.client.start_workflow(UntypedWorkflow::new("Refund"), RawValue::new(vec![garbage]), options).await.unwrap();
+    let item = open_item(&world, REFUND_STUCK).await;
+    assert_eq!((item.subject.as_str(), item.order_id.as_ref()), (refund.id.as_str(), Some(&id)));
     world.end().await;
 }
 

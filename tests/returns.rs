@@ -84,6 +84,32 @@ pub async fn ended(world: &World, id: &ReturnId) -> ReturnState {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_return_whose_run_was_ended_by_hand_goes_on_with_what_it_knew() {
+    let world = World::new().await;
+    world.shelf("mug", "berlin", 10, 1999).await;
+    let order = delivered(&world, "one", "pm_card_visa", 2).await;
+    let id = ask(&world, &order, "r", 2).await;
+    assert!(approve(&world, &id).await);
+    is(&world, &id, "labelled", |r| r.body.label.is_some()).await;
+    run(&world, &id).terminate(Default::default()).await.unwrap();
+    until("it has an open run again", PATIENT, || async {
+        use temporalio_client::WorkflowExecutionStatus::Running;
+        let run = run(&world, &id).describe(Default::default()).await.unwrap();
+        (run.status() == Running).then_some(())
+    })
+    .await;
+    receive(&world, &id, vec![unit(2, Condition::Restock)], true).await;
+    assert_eq!(ended(&world, &id).await, ReturnState::Completed);
+    let refund = refund_is(&world, &RefundId::from_key(id.as_str(), "1"), RefundState::Returned).await;
+    assert_eq!(returned(&world, &order).await, (1, refund.amount.minor));
+    assert_eq!(world.store.stock(&sku("mug"), now()).await.unwrap().unwrap().on_hand, 10);
+    let back = world.sandbox.carrier.bookings().await.unwrap();
+    assert_eq!(back.iter().filter(|b| b.shipment_id.as_str() == id.as_str()).count(), 1, "one parcel");
+    books::balanced(&world).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn goods_come_back_to_the_shelf_and_money_to_the_customer() {
     let world = World::new().await;
     world.shelf("mug", "berlin", 10, 1999).await;

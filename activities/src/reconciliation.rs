@@ -11,7 +11,7 @@ use oms_contract::definitions::markers;
 use oms_contract::reconciliation::{Begin, Begun, Compare, Compared, Finish, SettleFindings, SettledFindings};
 use oms_contract::start::OrderStart;
 use oms_domain::ids::OrderId;
-use oms_domain::reconciliation::{Day, standing};
+use oms_domain::reconciliation::{Day, Finding, standing};
 use oms_gateways::carrier::Carrier;
 use oms_gateways::payment::PaymentGateway;
 use oms_store::{ReportCounts, ReportState, Store};
@@ -27,6 +27,15 @@ use crate::{Clock, failure};
 const AT_ONCE: u32 = 10;
 /// Review items closed at once.
 const ITEMS_AT_ONCE: u32 = 100;
+
+/// After so many attempts, about two minutes, a remedy that fails is a person's: it must not keep the others waiting.
+const ATTEMPTS_MAX: u32 = 12;
+
+/// Whether trying a remedy once more will not help.
+fn is_hopeless(ctx: &ActivityContext, error: &ActivityError) -> bool {
+    let refused = matches!(error, ActivityError::Application(failure) if failure.is_non_retryable());
+    refused || ctx.info().attempt >= ATTEMPTS_MAX
+}
 
 /// The engine did not answer.
 #[derive(Debug)]
@@ -66,7 +75,8 @@ impl ReconciliationActivities {
     /// Closes the review items of what this comparison looked at and found in order.
     async fn close_items(&self, begun: &Begun) -> Result<(), ActivityError> {
         loop {
-            let items = self.store.items_in_order(begun.since, begun.started_at, ITEMS_AT_ONCE).await.map_err(failure::store)?;
+            let items = self.store.items_in_order(begun.since, begun.started_at, begun.before, ITEMS_AT_ONCE).await;
+            let items = items.map_err(failure::store)?;
             for item in &items {
                 self.store.settle_item(item, (self.clock)()).await.map_err(failure::store)?;
             }
@@ -103,10 +113,14 @@ impl ReconciliationActivities {
 
     /// Do something about a few findings.
     #[activity(definition = markers::Settle)]
-    pub async fn settle(self: Arc<Self>, _ctx: ActivityContext, input: SettleFindings) -> Result<SettledFindings, ActivityError> {
+    pub async fn settle(self: Arc<Self>, ctx: ActivityContext, input: SettleFindings) -> Result<SettledFindings, ActivityError> {
         let findings = self.store.unsettled_findings(&input.date, AT_ONCE).await.map_err(failure::store)?;
         for finding in &findings {
-            let (action, item) = self.remedy(finding, &input).await?;
+            let (action, item) = match self.remedy(finding, &input).await {
+                // without its order, whose row may be what cannot be written to
+                Err(error) if is_hopeless(&ctx, &error) => self.queue(&Finding { order: None, ..finding.clone() }).await?,
+                done => done?,
+            };
             let done = (action, item.as_deref());
             self.store.settle_finding(&input.date, finding, done, (self.clock)()).await.map_err(failure::store)?;
         }

@@ -62,7 +62,15 @@ pub fn claim(key: &IdempotencyKey, route: &str, body: &impl Serialize) -> Result
 
 /// The key came before with another request.
 pub fn reused() -> Problem {
-    let rule = "this Idempotency-Key came before with another request; use a new one";
+    not_again("this Idempotency-Key came before with another request; use a new one")
+}
+
+/// The key placed an order that has been removed by age.
+pub fn outlived() -> Problem {
+    not_again("this Idempotency-Key placed an order that has been removed by age since; use a new one")
+}
+
+fn not_again(rule: &str) -> Problem {
     Problem::invalid(
         Code::IdempotencyKeyReused,
         vec![FieldError::of("Idempotency-Key", Code::IdempotencyKeyReused.as_str(), rule)],

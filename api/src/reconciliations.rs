@@ -117,7 +117,8 @@ pub(crate) struct ReconciliationReport {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ReconciliationFinding)]
 pub(crate) struct FindingView {
-    /// `orphan_reservation`, `orphan_payment`, `missing_payment`, `ledger_mismatch`, `orphan_booking` or `terminated`.
+    /// `orphan_reservation`, `orphan_payment`, `missing_payment`, `ledger_mismatch`, `orphan_booking`, `terminated` or
+    /// `unreadable`.
     #[schema(value_type = String, example = "orphan_payment")]
     kind: &'static str,
     /// Of what: an order's or shipment's id, or the gateway's id of a payment.

@@ -61,7 +61,8 @@ impl From<oms_domain::money::Money> for Money {
 #[allow(dead_code, reason = "described, never made")]
 pub(crate) struct KeyHeader {
     /// 1 to 255 visible ASCII characters that name the intended effect. The same key with the same body has its effect once and
-    /// is answered with the first status and `Idempotency-Replayed: true`; with another body it is 422 `idempotency_key_reused`.
+    /// is answered with the first status and `Idempotency-Replayed: true`; with another body it is 422 `idempotency_key_reused`, and
+    /// so is one whose order was removed by age.
     #[param(rename = "Idempotency-Key", required = false, min_length = 1, max_length = 255, pattern = r"^[!-~]+$")]
     idempotency_key: Option<String>,
 }

@@ -7,7 +7,7 @@ use oms_activities::Clock;
 use oms_activities::notifications::Shop;
 use oms_contract::command::{Cancel, CancelAnswer, PlaceHold, ReleaseHold, ShipmentAnswer, ShipmentEvent, StatusAnswer};
 use oms_contract::names::{Queue, order_workflow};
-use oms_contract::start::{Deadlines, OrderLine, OrderStart, Patience, Policies, SHAPE};
+use oms_contract::start::{Deadlines, OrderLine, OrderStart, OrderTerms, Patience, Policies, SHAPE};
 use oms_contract::workflow as mark;
 use oms_domain::customer::{Address, Country, Customer, Email, Line, Phone};
 use oms_domain::ids::{CustomerId, HoldId, Location, OrderId, ShipmentId, Sku};
@@ -203,6 +203,14 @@ impl World {
             payment_method: PaymentMethod(method.into()),
             reference: None,
             channel: None,
+            terms: OrderTerms {
+                strategy: Strategy::default(),
+                risk: self.risk,
+                policies: self.policies,
+                deadlines: self.deadlines,
+                patience: self.patience,
+            }
+            .keep(),
             test: true,
         };
         let row = match self.store.intake(&order, &PriceRules { shipping_minor: 490, tax_bps: 1900 }, self.now()).await.unwrap() {

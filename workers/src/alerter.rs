@@ -65,7 +65,10 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) {
 async fn round(parts: &Parts, ways: &[AlertWay], web: &reqwest::Client) -> Result<(), oms_store::StoreError> {
     let now = (parts.clock)();
     parts.store.raise_alerts(ways, parts.alerts.window, now).await?;
-    for alert in parts.store.claim_alerts(now - CLAIM_MAX, BATCH_MAX, now).await? {
+    // one at a time: a claim must not run out while others before it are sent
+    for _ in 0..BATCH_MAX {
+        let now = (parts.clock)();
+        let Some(alert) = parts.store.claim_alerts(now - CLAIM_MAX, 1, now).await?.pop() else { break };
         match tell(parts, web, &alert).await {
             Ok(()) => parts.store.alert_sent(&alert.id, alert.way, (parts.clock)()).await?,
             Err(reason) => tracing::warn!(reason, kind = alert.kind, "an alert could not be sent; tried again in a minute"),

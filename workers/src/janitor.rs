@@ -24,7 +24,8 @@ pub struct Retention {
     pub timeline: Option<Duration>,
     /// Published events.
     pub outbox: Option<Duration>,
-    /// Orders that have ended, with all their rows, by their last change; closed review items, idempotency keys and reports.
+    /// Orders that have ended, with all their rows, by their last change; closed review items, idempotency keys, reports, alerts,
+    /// re-drives and imports that are done.
     pub orders: Option<Duration>,
 }
 
@@ -86,7 +87,7 @@ async fn sweep(store: &Store, ages: Retention, now: Instant) -> Result<(), Store
         }
     }
     if let Some(age) = ages.orders {
-        orders(store, now - age).await?;
+        orders(store, now - age, now).await?;
     }
     if let Some(age) = ages.timeline {
         timelines(store, now - age).await?;
@@ -94,12 +95,12 @@ async fn sweep(store: &Store, ages: Retention, now: Instant) -> Result<(), Store
     Ok(())
 }
 
-async fn orders(store: &Store, before: Instant) -> Result<(), StoreError> {
+async fn orders(store: &Store, before: Instant, now: Instant) -> Result<(), StoreError> {
     let mut after: Option<EndedCursor> = None;
     loop {
         let page = store.ended_before(before, after.as_ref(), BATCH).await?;
         for order in &page {
-            store.purge_order(&order.id, before).await?;
+            store.purge_order(&order.id, before, now).await?;
         }
         after = page.last().cloned();
         if page.len() < BATCH as usize {
@@ -114,13 +115,22 @@ async fn orders(store: &Store, before: Instant) -> Result<(), StoreError> {
         tokio::time::sleep(BREATH).await;
     }
     store.purge_reports(&Day::of(before), BATCH).await?;
+    while store.purge_alerts(before, BATCH).await? >= u64::from(BATCH) {
+        tokio::time::sleep(BREATH).await;
+    }
+    while store.purge_redrives(before, BATCH).await? > 0 {
+        tokio::time::sleep(BREATH).await;
+    }
+    while store.purge_imports(before, BATCH).await? > 0 {
+        tokio::time::sleep(BREATH).await;
+    }
     Ok(())
 }
 
 async fn timelines(store: &Store, before: Instant) -> Result<(), StoreError> {
     let mut after: Option<EndedCursor> = None;
     loop {
-        let page = store.ended_before(before, after.as_ref(), BATCH).await?;
+        let page = store.with_timeline_before(before, after.as_ref(), BATCH).await?;
         for order in &page {
             store.purge_timeline(&order.id, before).await?;
         }

@@ -1,7 +1,7 @@
 //! Plugs decisions and effects into task queues: one file per queue says what it registers. Beside them run the intake's sweeper,
-//! the waker of orders that wait for stock, the starter of refunds and returns, the redriver, the reconciliation's schedule and the
-//! janitor (role `orders`), the claimer of messages and the teller of alerts (role `notifications`), the watchdog (every role), and
-//! the relay of the outbox.
+//! the waker of orders that wait for stock, the starter of refunds and returns and who looks after their runs, the redriver, the
+//! reconciliation's schedule and the janitor (role `orders`), the claimer of messages and the teller of alerts (role `notifications`),
+//! the watchdog (every role), and the relay of the outbox.
 
 mod alerter;
 mod claimer;
@@ -15,6 +15,7 @@ mod redriver;
 mod refunder;
 pub mod relay;
 mod shipping;
+mod stories;
 mod sweeper;
 mod switch;
 mod waker;
@@ -35,11 +36,13 @@ use oms_gateways::payment::PaymentGateway;
 use oms_gateways::sms::Texter;
 use oms_store::Store;
 use oms_temporal::worker::{WorkerError, WorkerThread, WorkerTuning, runtime, worker_options};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use switch::Gate;
-use temporalio_client::Client;
+use temporalio_client::{Client, RetryOptions, RpcOptions};
 use temporalio_sdk::WorkerOptions;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -93,13 +96,59 @@ pub const WATCH_EVERY: Duration = Duration::from_secs(15);
 /// How often it is looked for what is too old, unless told otherwise.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
 
+/// A companion's call to the engine may take this long: it comes again soon, and others wait behind it.
+const CALL_MAX: Duration = Duration::from_secs(5);
+
 /// Running workers.
 pub struct Fleet {
     threads: Vec<WorkerThread>,
     gates: Vec<Gate>,
     // what was started stops again when a later start fails
     stop: DropGuard,
-    companions: Vec<JoinHandle<()>>,
+    companions: Companions,
+}
+
+/// Tasks beside the workers. One that ends badly is as bad as a worker that does: its work would be left undone unnoticed.
+struct Companions {
+    running: Vec<JoinHandle<()>>,
+    broken: watch::Sender<Option<&'static str>>,
+}
+
+impl Companions {
+    fn new() -> Self {
+        Self { running: Vec::new(), broken: watch::Sender::new(None) }
+    }
+
+    fn start(&mut self, name: &'static str, companion: impl Future<Output = ()> + Send + 'static) {
+        let broken = self.broken.clone();
+        self.running.push(tokio::spawn(async move {
+            if AssertUnwindSafe(companion).catch_unwind().await.is_err() {
+                broken.send_replace(Some(name));
+            }
+        }));
+    }
+
+    /// Waits until a companion panics.
+    async fn failed(&self) -> WorkerError {
+        let mut broken = self.broken.subscribe();
+        match broken.wait_for(Option::is_some).await.map(|name| *name) {
+            Ok(Some(name)) => WorkerError::Ended { queue: name.to_owned(), reason: "it panicked; see the log".to_owned() },
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
+    }
+
+    async fn join(self) {
+        for companion in self.running {
+            if let Err(error) = companion.await {
+                tracing::warn!(%error, "a companion of the workers ended badly");
+            }
+        }
+    }
+}
+
+/// The terms of a companion's call to the engine: an answer within seconds, or none.
+fn call_options() -> RpcOptions {
+    RpcOptions::builder().timeout(CALL_MAX).retry_options(RetryOptions::no_retries()).build()
 }
 
 /// What a role registers.
@@ -124,7 +173,8 @@ impl Fleet {
     pub async fn start(roles: &[Queue], parts: Parts) -> Result<Self, WorkerError> {
         let runtime = runtime()?;
         let stop = CancellationToken::new();
-        let mut fleet = Self { threads: Vec::new(), gates: Vec::new(), stop: stop.clone().drop_guard(), companions: Vec::new() };
+        let mut fleet =
+            Self { threads: Vec::new(), gates: Vec::new(), stop: stop.clone().drop_guard(), companions: Companions::new() };
         for role in roles {
             match switch::dependency(*role) {
                 None => {
@@ -138,32 +188,33 @@ impl Fleet {
             }
             match role {
                 Queue::Orders => {
-                    fleet.companions.push(tokio::spawn(sweeper::run(parts.clone(), stop.clone())));
-                    fleet.companions.push(tokio::spawn(waker::run(parts.clone(), stop.clone())));
-                    fleet.companions.push(tokio::spawn(refunder::run(parts.clone(), stop.clone())));
-                    fleet.companions.push(tokio::spawn(redriver::run(parts.clone(), stop.clone())));
-                    fleet.companions.push(tokio::spawn(reconciler::keep_schedule(parts.clone(), stop.clone())));
-                    fleet.companions.push(tokio::spawn(janitor::run(parts.clone(), stop.clone())));
+                    fleet.companions.start("sweeper", sweeper::run(parts.clone(), stop.clone()));
+                    fleet.companions.start("waker", waker::run(parts.clone(), stop.clone()));
+                    fleet.companions.start("taker back", waker::take_back(parts.clone(), stop.clone()));
+                    fleet.companions.start("starter of refunds", refunder::run(parts.clone(), stop.clone()));
+                    fleet.companions.start("keeper of refunds", stories::run(parts.clone(), stop.clone()));
+                    fleet.companions.start("redriver", redriver::run(parts.clone(), stop.clone()));
+                    fleet.companions.start("keeper of the schedule", reconciler::keep_schedule(parts.clone(), stop.clone()));
+                    fleet.companions.start("janitor", janitor::run(parts.clone(), stop.clone()));
                 }
                 Queue::Notifications => {
-                    fleet.companions.push(tokio::spawn(claimer::run(parts.clone(), stop.clone())));
-                    fleet.companions.push(tokio::spawn(alerter::run(parts.clone(), stop.clone())));
+                    fleet.companions.start("claimer", claimer::run(parts.clone(), stop.clone()));
+                    fleet.companions.start("alerter", alerter::run(parts.clone(), stop.clone()));
                 }
                 Queue::Inventory | Queue::Payments | Queue::Shipping => {}
             }
         }
         // in every process of workers: whoever is left says that the others are gone
-        fleet.companions.push(tokio::spawn(watchdog::run(parts.clone(), stop.clone())));
+        fleet.companions.start("watchdog", watchdog::run(parts.clone(), stop.clone()));
         Ok(fleet)
     }
 
-    /// Waits until a worker ends on its own, which is always a failure.
+    /// Waits until a worker ends on its own or one of its companions breaks, which is always a failure.
     pub async fn failed(&self) -> WorkerError {
         let threads = self.threads.iter().map(|thread| switch::died(Some(thread)).boxed());
         let gates = self.gates.iter().map(|gate| gate.failed().boxed());
         let mut ends: Vec<_> = threads.chain(gates).collect();
-        // without a worker nothing ever ends
-        ends.push(std::future::pending().boxed());
+        ends.push(self.companions.failed().boxed());
         select_all(ends).await.0
     }
 
@@ -173,11 +224,7 @@ impl Fleet {
         for thread in &self.threads {
             thread.stop();
         }
-        for companion in self.companions {
-            if let Err(error) = companion.await {
-                tracing::warn!(%error, "a companion of the workers ended badly");
-            }
-        }
+        self.companions.join().await;
         for gate in self.gates {
             gate.join().await;
         }
@@ -186,5 +233,22 @@ impl Fleet {
                 tracing::warn!(%error, "a worker ended badly");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_companion_that_panics_is_a_failure_and_one_that_is_done_is_none() {
+        let mut companions = Companions::new();
+        companions.start("done", async {});
+        let still = tokio::time::timeout(Duration::from_millis(50), companions.failed()).await;
+        assert!(still.is_err(), "{still:?}");
+        companions.start("broken", async { panic!("a defect") });
+        let error = tokio::time::timeout(Duration::from_secs(5), companions.failed()).await.unwrap();
+        assert!(error.to_string().contains("`broken`"), "{error}");
+        companions.join().await;
     }
 }

@@ -8,18 +8,16 @@ use oms_contract::reconciliation::{ReconcileStart, SCHEDULE, SCHEDULED};
 use oms_contract::start::OrderStart;
 use oms_contract::workflow::{Order, Reconcile};
 use oms_domain::ids::OrderId;
+use oms_temporal::describe::describe;
 use oms_temporal::schedule::{Plan, PlanError, keep};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use temporalio_client::errors::{WorkflowInteractionError, WorkflowStartError};
-use temporalio_client::{
-    Client, WorkflowDescribeOptions, WorkflowExecutionStatus, WorkflowIdConflictPolicy, WorkflowIdReusePolicy,
-    WorkflowStartOptions,
-};
+use temporalio_client::errors::WorkflowStartError;
+use temporalio_client::{Client, WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions};
 use tokio_util::sync::CancellationToken;
 
-use crate::Parts;
+use crate::{CALL_MAX, Parts, call_options};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 /// Small questions to the engine under way at once.
@@ -89,10 +87,8 @@ struct EngineRuns {
 
 impl EngineRuns {
     async fn is_open(&self, order: &OrderId) -> Result<bool, EngineSilent> {
-        let run = self.client.get_workflow_handle::<Order>(order_workflow(order));
-        match run.describe(WorkflowDescribeOptions::default()).await {
-            Ok(run) => Ok(matches!(run.status(), WorkflowExecutionStatus::Running | WorkflowExecutionStatus::Paused)),
-            Err(WorkflowInteractionError::NotFound(_)) => Ok(false),
+        match describe(&self.client, &order_workflow(order), CALL_MAX).await {
+            Ok(run) => Ok(run.is_some_and(|run| run.ending.is_none())),
             Err(error) => Err(EngineSilent(error.to_string())),
         }
     }
@@ -102,6 +98,7 @@ impl EngineRuns {
             .id_reuse_policy(WorkflowIdReusePolicy::AllowDuplicateFailedOnly)
             .id_conflict_policy(WorkflowIdConflictPolicy::UseExisting)
             .static_summary(format!("Order {}: takes back what a lost run had begun", start.order_id))
+            .rpc_options(call_options())
             .build();
         match self.client.start_workflow(Order, start, options).await {
             Ok(_) => Ok(true),

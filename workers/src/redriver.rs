@@ -8,6 +8,7 @@ use oms_store::{Redrive, RedriveFrom, RedriveOutcome, StoreError};
 use oms_temporal::describe::{CallError, Remedy, RunState, describe};
 use oms_temporal::reset::{Retried, reset_to_last_task, retry_activities_now};
 use rand::RngExt;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use temporalio_client::errors::WorkflowInteractionError;
 use temporalio_client::{RetryOptions, RpcOptions, WorkflowSignalOptions};
@@ -24,6 +25,12 @@ const CALL_MAX: Duration = Duration::from_secs(5);
 const FIRST_TASK_MAX: Duration = Duration::from_secs(5);
 const FIRST_TASK_POLL: Duration = Duration::from_millis(100);
 
+/// An order that could not be done so often counts as failed: while others could be done, and while none could.
+const TRIES_MAX: u32 = 5;
+const OUTAGE_TRIES_MAX: u32 = 600;
+
+/// How often orders of the job in hand could not be done.
+type Tries = BTreeMap<OrderId, u32>;
 /// What was done with an order, and what was found, in words.
 type Done = (RedriveOutcome, String);
 
@@ -38,18 +45,31 @@ enum NotNow {
     Silent(String),
 }
 
+impl NotNow {
+    /// Whether it will be the same the next time.
+    fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Store(StoreError::Corrupt { .. } | StoreError::Conflict { .. }) | Self::Engine(CallError::Refused(_))
+        )
+    }
+}
+
 /// Works until told to stop.
 pub(crate) async fn run(parts: Parts, stop: CancellationToken) {
     let holder = uuid::Builder::from_random_bytes(rand::rng().random()).into_uuid().to_string();
+    let mut tries = Tries::new();
     while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
         loop {
             match parts.store.lease_redrive(&holder, LEASE, (parts.clock)()).await {
-                Ok(Some(job)) if !stop.is_cancelled() => {
-                    if let Err(error) = batch(&parts, &job, &stop).await {
+                Ok(Some(job)) if !stop.is_cancelled() => match batch(&parts, &job, &mut tries, &stop).await {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(error) => {
                         tracing::warn!(%error, redrive = job.id, "a re-drive pauses; it goes on soon");
                         break;
                     }
-                }
+                },
                 Ok(_) => break,
                 Err(error) => {
                     tracing::debug!(%error, "could not look for re-drives");
@@ -60,28 +80,62 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) {
     }
 }
 
-/// One second's worth of orders.
-async fn batch(parts: &Parts, job: &Redrive, stop: &CancellationToken) -> Result<(), NotNow> {
+/// One second's worth of orders; answers whether there were any.
+async fn batch(parts: &Parts, job: &Redrive, tries: &mut Tries, stop: &CancellationToken) -> Result<bool, NotNow> {
     let mut pace = tokio::time::interval(Duration::from_secs(1) / job.rate.max(1));
     let mut working = JoinSet::new();
-    for order in parts.store.redrive_to_do(&job.id, job.rate).await? {
+    let orders = parts.store.redrive_to_do(&job.id, job.rate).await?;
+    tries.retain(|order, _| orders.contains(order));
+    if orders.is_empty() {
+        // its last outcomes were noted, and yet it is not done: else it would be leased for ever
+        parts.store.finish_redrive(&job.id, (parts.clock)()).await?;
+        return Ok(false);
+    }
+    for order in orders {
         pace.tick().await;
         if stop.is_cancelled() {
             break;
         }
         let (parts, job) = (parts.clone(), job.clone());
         working.spawn(async move {
-            let (outcome, detail) = drive(&parts, &job, &order).await?;
-            parts.store.note_redriven(&job.id, &order, outcome, &detail, (parts.clock)()).await?;
-            Ok::<(), NotNow>(())
+            let driven = drive_and_note(&parts, &job, &order).await;
+            (order, driven)
         });
     }
     pace.tick().await;
-    let mut all = Ok(());
+    let mut failed = Vec::new();
+    let mut done = 0;
+    let mut all = Ok(true);
     while let Some(ended) = working.join_next().await {
-        all = all.and(ended.unwrap_or_else(|panic| Err(NotNow::Silent(panic.to_string()))));
+        match ended {
+            Ok((_, Ok(()))) => done += 1,
+            Ok((order, Err(error))) => failed.push((order, error)),
+            Err(panic) => all = Err(NotNow::Silent(panic.to_string())),
+        }
+    }
+    let tries_max = if done > 0 { TRIES_MAX } else { OUTAGE_TRIES_MAX };
+    for (order, error) in failed {
+        let so_often = tries.entry(order.clone()).or_default();
+        *so_often += 1;
+        if error.is_final() || *so_often >= tries_max {
+            // others of the same job are still to be done
+            tracing::warn!(%error, %order, redrive = job.id, "an order cannot be re-driven");
+            let detail = format!("it could not be done, tried {so_often} times; the worker's log has the cause");
+            note(parts, job, &order, (RedriveOutcome::Failed, detail)).await?;
+        } else {
+            all = all.and(Err(error));
+        }
     }
     all
+}
+
+async fn drive_and_note(parts: &Parts, job: &Redrive, order: &OrderId) -> Result<(), NotNow> {
+    let done = drive(parts, job, order).await?;
+    Ok(note(parts, job, order, done).await?)
+}
+
+async fn note(parts: &Parts, job: &Redrive, order: &OrderId, (outcome, detail): Done) -> Result<(), StoreError> {
+    parts.store.note_redriven(&job.id, order, outcome, &detail, (parts.clock)()).await
 }
 
 async fn drive(parts: &Parts, job: &Redrive, order: &OrderId) -> Result<Done, NotNow> {

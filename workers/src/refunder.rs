@@ -11,7 +11,7 @@ use temporalio_client::errors::WorkflowStartError;
 use temporalio_client::{WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowStartOptions};
 use tokio_util::sync::CancellationToken;
 
-use crate::Parts;
+use crate::{Parts, call_options};
 
 const EVERY: Duration = Duration::from_millis(250);
 const AT_ONCE: u32 = 50;
@@ -19,35 +19,62 @@ const AT_ONCE: u32 = 50;
 /// Starts until told to stop.
 pub(crate) async fn run(parts: Parts, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
-        if let Err(error) = start_all(&parts).await {
-            tracing::warn!(%error, "refunds and returns could not be started; tried again soon");
+        // each by itself: what stops the one must not stop the other
+        if let Some(Err(error)) = stop.run_until_cancelled(start_refunds(&parts)).await {
+            tracing::warn!(%error, "refunds could not be started; tried again soon");
+        }
+        if let Some(Err(error)) = stop.run_until_cancelled(start_returns(&parts)).await {
+            tracing::warn!(%error, "returns could not be started; tried again soon");
         }
     }
 }
 
-async fn start_all(parts: &Parts) -> Result<(), StoreError> {
+async fn start_refunds(parts: &Parts) -> Result<(), StoreError> {
     for refund in parts.store.unstarted_refunds(AT_ONCE).await? {
         let id = refund.id.clone();
-        let options = options(refund_workflow(&id), format!("refund of {}", refund.amount));
-        if started(parts.client.start_workflow(Refund, refund_start(refund), options).await) {
+        if start_refund(parts, refund, WorkflowIdReusePolicy::RejectDuplicate).await {
             parts.store.mark_refund_started(&id, (parts.clock)()).await?;
         }
     }
+    Ok(())
+}
+
+async fn start_returns(parts: &Parts) -> Result<(), StoreError> {
     for stored in parts.store.unstarted_returns(AT_ONCE).await? {
         let id = stored.id.clone();
-        let options = options(return_workflow(&id), format!("return to order {}", stored.order_id));
-        if started(parts.client.start_workflow(Return, return_start(stored), options).await) {
+        if start_return(parts, stored, WorkflowIdReusePolicy::RejectDuplicate).await {
             parts.store.mark_return_started(&id, (parts.clock)()).await?;
         }
     }
     Ok(())
 }
 
-fn options(id: String, summary: String) -> WorkflowStartOptions {
+/// Starts a refund's run once more, unless one has ended well; answers whether it has one now.
+pub(crate) async fn restart_refund(parts: &Parts, refund: StoredRefund) -> bool {
+    start_refund(parts, refund, WorkflowIdReusePolicy::AllowDuplicateFailedOnly).await
+}
+
+/// Starts a return's run once more, unless one has ended well; answers whether it has one now.
+pub(crate) async fn restart_return(parts: &Parts, stored: StoredReturn) -> bool {
+    start_return(parts, stored, WorkflowIdReusePolicy::AllowDuplicateFailedOnly).await
+}
+
+async fn start_refund(parts: &Parts, refund: StoredRefund, reuse: WorkflowIdReusePolicy) -> bool {
+    let options = options(refund_workflow(&refund.id), format!("refund of {}", refund.amount), reuse);
+    started(parts.client.start_workflow(Refund, refund_start(refund), options).await)
+}
+
+async fn start_return(parts: &Parts, stored: StoredReturn, reuse: WorkflowIdReusePolicy) -> bool {
+    let options = options(return_workflow(&stored.id), format!("return to order {}", stored.order_id), reuse);
+    started(parts.client.start_workflow(Return, return_start(stored), options).await)
+}
+
+fn options(id: String, summary: String, reuse: WorkflowIdReusePolicy) -> WorkflowStartOptions {
     WorkflowStartOptions::new(Queue::Orders.name(), id)
-        .id_reuse_policy(WorkflowIdReusePolicy::RejectDuplicate)
+        .id_reuse_policy(reuse)
         .id_conflict_policy(WorkflowIdConflictPolicy::UseExisting)
         .static_summary(summary)
+        .rpc_options(call_options())
         .build()
 }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 use temporalio_client::{RetryOptions, RpcOptions, WorkflowQueryOptions};
 use tokio_util::sync::CancellationToken;
 
-use crate::Parts;
+use crate::{Parts, stories};
 
 /// One question to the engine may take this long.
 const ASK_MAX: Duration = Duration::from_secs(3);
@@ -38,7 +38,7 @@ pub async fn run(parts: Parts, stop: CancellationToken) {
     let every = parts.watch_every;
     let mut watchdog = Watchdog { parts, calm: BTreeMap::new(), doubted: BTreeMap::new() };
     while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
-        if let Err(error) = watchdog.round().await {
+        if let Some(Err(error)) = stop.run_until_cancelled(watchdog.round()).await {
             tracing::warn!(%error, "the watchdog could not look at all orders; it looks again soon");
         }
     }
@@ -66,31 +66,46 @@ struct Watchdog {
 }
 
 impl Watchdog {
+    /// One thing that cannot be looked at does not keep the others from being looked at.
     async fn round(&mut self) -> Result<(), StoreError> {
         let now = (self.parts.clock)();
+        let orders = self.orders(now).await;
+        let hand_offs = self.hand_offs(now).await;
+        let settled = self.settle(now).await;
+        orders.and(hand_offs).and(settled)
+    }
+
+    async fn orders(&mut self, now: Instant) -> Result<(), StoreError> {
         self.calm.retain(|_, (_, until)| *until > now);
         let suspects = self.suspects(now).await?;
         let looked = looks(&self.parts, suspects).await;
         let mut doubted = BTreeMap::new();
+        let mut outcome = Ok(());
         for (id, rev, finding) in looked {
-            match finding {
+            let (kind, detail) = match finding {
                 Finding::Well(until) => {
                     self.calm.insert(id, (rev, until));
+                    continue;
                 }
-                Finding::Trouble(kind, detail) => self.flag(&id, rev, kind, detail, now).await?,
-                Finding::Doubtful(detail) if self.doubted.get(&id) == Some(&rev) => {
+                Finding::Unknown => continue,
+                Finding::Trouble(kind, detail) => (kind, detail),
+                Finding::Doubtful(detail) => {
                     doubted.insert(id.clone(), rev);
-                    self.flag(&id, rev, SILENT, detail, now).await?;
+                    if self.doubted.get(&id) != Some(&rev) {
+                        continue;
+                    }
+                    (SILENT, detail)
                 }
-                Finding::Doubtful(_) => {
-                    doubted.insert(id, rev);
-                }
-                Finding::Unknown => {}
+            };
+            match self.flag(&id, rev, kind, detail, now).await {
+                Ok(true) => {}
+                // somebody knows, or has decided: others come first
+                Ok(false) => drop(self.calm.insert(id, (rev, now + CALM_MAX))),
+                Err(error) => outcome = outcome.and(Err(error)),
             }
         }
         self.doubted = doubted;
-        self.hand_offs(now).await?;
-        self.settle(now).await
+        outcome
     }
 
     /// Orders to look at: overdue ones, intakes without a record, and those of which the engine itself reports that they fail.
@@ -105,8 +120,11 @@ impl Watchdog {
         match reported_failing(&self.parts.client, "Order", PAGE as i32, ASK_MAX).await {
             Ok(workflows) => {
                 for id in workflows.unwrap_or_default().iter().filter_map(|id| order_of_workflow(id)) {
-                    if let Some(row) = self.parts.store.order(&id).await? {
-                        suspects.insert(id, row.rev);
+                    match self.parts.store.order(&id).await {
+                        Ok(Some(row)) => drop(suspects.insert(id, row.rev)),
+                        Ok(None) => {}
+                        Err(StoreError::Corrupt { .. }) => drop(suspects.insert(id, 0)),
+                        Err(error) => return Err(error),
                     }
                 }
             }
@@ -115,7 +133,8 @@ impl Watchdog {
         Ok(suspects.into_iter().collect())
     }
 
-    async fn flag(&self, id: &OrderId, rev: u64, kind: &str, detail: String, now: Instant) -> Result<(), StoreError> {
+    /// Opens an item about an order; `false`: there is one, open or resolved.
+    async fn flag(&self, id: &OrderId, rev: u64, kind: &str, detail: String, now: Instant) -> Result<bool, StoreError> {
         let item = NewItem {
             id: String::new(),
             kind: kind.to_owned(),
@@ -125,25 +144,15 @@ impl Watchdog {
             detail,
             source: ItemSource::Watchdog,
         };
-        if self.open(item, rev, now).await? {
+        let opened = match open(&self.parts, item.clone(), rev, now).await {
+            // a row that cannot be read cannot be written to either: the item names the order all the same
+            Err(StoreError::Corrupt { .. }) => open(&self.parts, NewItem { order_id: None, ..item }, rev, now).await?,
+            opened => opened?,
+        };
+        if opened {
             tracing::warn!(order_id = %id, kind, "an order needs a person");
         }
-        Ok(())
-    }
-
-    /// Opens an item once per version of its order, and once more if it settled by itself and the trouble came back. One that a
-    /// person resolved stays closed.
-    async fn open(&self, mut item: NewItem, rev: u64, now: Instant) -> Result<bool, StoreError> {
-        for episode in 1u32.. {
-            item.id =
-                derive(&["review", "watchdog", &item.kind, &item.subject, &rev.to_string(), &episode.to_string()]).to_string();
-            match self.parts.store.review_item(&item.id).await? {
-                None => return self.parts.store.open_item(&item, now).await,
-                Some(known) if known.state == ItemState::Settled => {}
-                Some(_) => return Ok(false),
-            }
-        }
-        Ok(false)
+        Ok(opened)
     }
 
     /// Calls a person for shipments that no warehouse has taken over in time.
@@ -162,7 +171,7 @@ impl Watchdog {
                     detail: "a courier is booked, and the warehouse has neither acknowledged nor scanned the shipment".to_owned(),
                     source: ItemSource::Watchdog,
                 };
-                self.open(item, 0, now).await?;
+                open(&self.parts, item, 0, now).await?;
             }
             match page.last() {
                 Some(last) if page.len() >= PAGE as usize => after = Some(last.shipment_id.clone()),
@@ -175,22 +184,40 @@ impl Watchdog {
     async fn settle(&self, now: Instant) -> Result<(), StoreError> {
         let filter = ItemFilter { state: Some(ItemState::Open), source: Some(ItemSource::Watchdog), ..Default::default() };
         let mut after = None;
+        let mut outcome = Ok(());
         loop {
             let page = self.parts.store.review_items(&filter, after.as_ref(), PAGE).await?;
             let parts = &self.parts;
             let asked = page.clone().into_iter().map(|item| async move { (is_over(parts, &item).await, item.id) });
             let mut answers = futures::stream::iter(asked).buffer_unordered(AT_ONCE);
             while let Some((over, id)) = answers.next().await {
-                if over? {
-                    parts.store.settle_item(&id, now).await?;
-                }
+                let settled = match over {
+                    Ok(true) => parts.store.settle_item(&id, now).await.map(|_| ()),
+                    Ok(false) => Ok(()),
+                    Err(error) => Err(error),
+                };
+                outcome = outcome.and(settled);
             }
             match page.last() {
                 Some(last) if page.len() >= PAGE as usize => after = Some(last.cursor()),
-                _ => return Ok(()),
+                _ => return outcome,
             }
         }
     }
+}
+
+/// Opens an item once per version of its order, and once more if it settled by itself and the trouble came back. One that a person
+/// resolved stays closed.
+pub(crate) async fn open(parts: &Parts, mut item: NewItem, rev: u64, now: Instant) -> Result<bool, StoreError> {
+    for episode in 1u32.. {
+        item.id = derive(&["review", "watchdog", &item.kind, &item.subject, &rev.to_string(), &episode.to_string()]).to_string();
+        match parts.store.review_item(&item.id).await? {
+            None => return parts.store.open_item(&item, now).await,
+            Some(known) if known.state == ItemState::Settled => {}
+            Some(_) => return Ok(false),
+        }
+    }
+    Ok(false)
 }
 
 async fn looks(parts: &Parts, suspects: Vec<(OrderId, u64)>) -> Vec<(OrderId, u64, Finding)> {
@@ -221,6 +248,7 @@ async fn look(parts: &Parts, id: &OrderId) -> Finding {
                     Finding::Trouble(TERMINATED, format!("{words}, and the order is {}", row.life.status))
                 }
                 Ok(_) => Finding::Well((parts.clock)() + CALM_MAX),
+                Err(StoreError::Corrupt { .. }) => Finding::Trouble(TERMINATED, format!("{words}, and its row cannot be read")),
                 Err(_) => Finding::Unknown,
             }
         }
@@ -254,15 +282,20 @@ async fn answer(parts: &Parts, id: &OrderId) -> Finding {
 
 /// Whether what an item is about is over. A closed or healed order is; one of which nothing is known now is not.
 async fn is_over(parts: &Parts, item: &ReviewItem) -> Result<bool, StoreError> {
+    if let Some(over) = stories::is_over(parts, item).await {
+        return over;
+    }
     if let Some(shipment) = &item.shipment_id {
         return Ok(!parts.store.awaits_acknowledgement(shipment).await?);
     }
-    let Some(id) = &item.order_id else { return Ok(false) };
-    let ended = parts.store.order(id).await?.is_none_or(|row| row.life.status.is_terminal());
-    if ended {
-        return Ok(true);
+    // without an order if its row could not be read
+    let Some(id) = item.order_id.clone().or_else(|| OrderId::parse(item.subject.clone()).ok()) else { return Ok(false) };
+    match parts.store.order(&id).await {
+        Ok(row) if row.as_ref().is_none_or(|row| row.life.status.is_terminal()) => return Ok(true),
+        Ok(_) | Err(StoreError::Corrupt { .. }) => {}
+        Err(error) => return Err(error),
     }
-    Ok(match look(parts, id).await {
+    Ok(match look(parts, &id).await {
         Finding::Well(_) => true,
         Finding::Doubtful(_) => item.kind != SILENT,
         Finding::Trouble(kind, _) => item.kind != kind,

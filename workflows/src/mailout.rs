@@ -37,7 +37,7 @@ impl Mailout {
                 let token = WorkflowCancellationToken::new();
                 let summary = "send a message to the customer".to_owned();
                 let options = policy::activity(Queue::Notifications, &start.patience, summary, token);
-                // a message that ends in a defect stays claimed and is found by the audit; the others still go out
+                // a message that ends in a defect stays claimed and is then a person's (`workers/src/claimer.rs`); the others still go out
                 let _ = ctx.execute_activity(Notifications::send, Send { message_id }, options).await;
             }
             .boxed_local()

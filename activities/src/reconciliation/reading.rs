@@ -1,17 +1,23 @@
 //! Reading one page of books, ours and theirs.
 
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use oms_contract::reconciliation::{Compare, Source};
 use oms_domain::Instant;
 use oms_domain::ids::OrderId;
 use oms_domain::order::Status;
-use oms_domain::reconciliation::{Finding, OrderBooks, booking, needs_money, order, payment, promise};
+use oms_domain::reconciliation::{Finding, OrderBooks, booking, needs_money, order, payment, promise, unreadable};
 use oms_domain::returning::{ReturnId, ReturnState};
 use oms_gateways::payment::{Authorization, Operation};
 use oms_store::OpenCursor;
+use std::collections::BTreeMap;
 use temporalio_sdk::activities::ActivityError;
 
 use super::ReconciliationActivities;
 use crate::failure;
+
+/// Questions to the gateway under way at once.
+const AT_ONCE: usize = 8;
 
 /// One reading of a page.
 pub(super) struct Page {
@@ -35,7 +41,7 @@ impl ReconciliationActivities {
     }
 
     async fn read_promises(&self, page: &Compare) -> Result<Page, ActivityError> {
-        let after = page.after.as_deref().map(OrderId::parse).transpose().map_err(|_| unreadable())?;
+        let after = page.after.as_deref().map(OrderId::parse).transpose().map_err(|_| bad_cursor())?;
         let promises = self.store.promised(after.as_ref(), page.limit).await.map_err(failure::store)?;
         let next = promises.last().filter(|_| promises.len() >= page.limit as usize).map(|p| p.order.to_string());
         let findings = promises.iter().filter_map(|p| promise(p, page.begun.before)).collect();
@@ -51,7 +57,8 @@ impl ReconciliationActivities {
         let judge = |entry| {
             let p: &oms_domain::reconciliation::GatewayPayment = entry;
             let ours = sums.get(&p.payment_id).copied().unwrap_or_default();
-            payment(p, p.order.as_ref().and_then(|id| orders.get(id)), ours, page.begun.before)
+            let order = of(&orders, p.order.as_ref()).ok()?;
+            payment(p, order, ours, page.begun.before)
         };
         let findings = theirs.entries.iter().filter_map(judge).collect();
         Ok(Page { entries: theirs.entries.len() as u64, findings, next: theirs.next })
@@ -62,9 +69,13 @@ impl ReconciliationActivities {
         let theirs = theirs.map_err(failure::gateway)?;
         let ids: Vec<OrderId> = theirs.entries.iter().filter_map(|b| b.shipment.order().ok()).collect();
         let orders = self.store.order_books(&ids).await.map_err(failure::store)?;
-        let of = |b: &oms_domain::reconciliation::CarrierBooking| b.shipment.order().ok().and_then(|id| orders.get(&id));
+        let judge = |b| {
+            let b: &oms_domain::reconciliation::CarrierBooking = b;
+            let order = of(&orders, b.shipment.order().ok().as_ref()).ok()?;
+            booking(b, order, page.begun.before)
+        };
         let mut findings = Vec::new();
-        for finding in theirs.entries.iter().filter_map(|b| booking(b, of(b), page.begun.before)) {
+        for finding in theirs.entries.iter().filter_map(judge) {
             if finding.order.is_some() || !self.is_of_a_return(&finding.subject).await? {
                 findings.push(finding);
             }
@@ -80,21 +91,32 @@ impl ReconciliationActivities {
     }
 
     async fn read_orders(&self, page: &Compare) -> Result<Page, ActivityError> {
-        let after = page.after.as_deref().map(|text| read_cursor(text).ok_or_else(unreadable)).transpose()?;
+        let after = page.after.as_deref().map(|text| read_cursor(text).ok_or_else(bad_cursor)).transpose()?;
         let orders = self.store.open_orders_after(after.as_ref(), page.limit).await.map_err(failure::store)?;
         let next = orders.last().filter(|_| orders.len() >= page.limit as usize).map(|(cursor, _)| write_cursor(cursor));
         let entries = orders.len() as u64;
-        let old: Vec<OrderBooks> =
-            orders.into_iter().map(|(_, books)| books).filter(|o| o.updated_at <= page.begun.before && o.rev > 0).collect();
+        let mut findings: Vec<Finding> = Vec::new();
+        let mut old: Vec<OrderBooks> = Vec::new();
+        for (cursor, books) in orders {
+            match books {
+                Some(books) => old.extend(Some(books).filter(|o| o.updated_at <= page.begun.before && o.rev > 0)),
+                None => findings.push(unreadable(&cursor.id, cursor.placed_at)),
+            }
+        }
         let ids: Vec<OrderId> = old.iter().map(|o| o.id.clone()).collect();
         let running = self.runs.open(&ids).await.map_err(failure::engine)?;
-        let mut findings = Vec::new();
+        let mut asked: Vec<BoxFuture<'_, Result<Option<Finding>, ActivityError>>> = Vec::new();
         for books in &old {
-            let runs = running.contains(&books.id);
-            let funded = !runs || !needs_money(books) || self.is_funded(&books.id).await?;
-            findings.extend(order(books, runs, funded, page.begun.before));
+            asked.push(self.judge(books, running.contains(&books.id), page.begun.before).boxed());
         }
+        let judged: Vec<Option<Finding>> = stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
+        findings.extend(judged.into_iter().flatten());
         Ok(Page { entries, findings, next })
+    }
+
+    async fn judge(&self, books: &OrderBooks, runs: bool, before: Instant) -> Result<Option<Finding>, ActivityError> {
+        let funded = !runs || !needs_money(books) || self.is_funded(&books.id).await?;
+        Ok(order(books, runs, funded, before))
     }
 
     /// Whether the gateway itself says that it holds or took money for the order.
@@ -109,7 +131,21 @@ impl ReconciliationActivities {
     }
 }
 
-fn unreadable() -> ActivityError {
+/// What we hold of an entry's order; an error: its row cannot be read, so that nothing can be said about the entry.
+fn of<'a>(
+    orders: &'a BTreeMap<OrderId, Option<OrderBooks>>,
+    order: Option<&OrderId>,
+) -> Result<Option<&'a OrderBooks>, RowUnreadable> {
+    match order.and_then(|id| orders.get(id)) {
+        Some(Some(books)) => Ok(Some(books)),
+        Some(None) => Err(RowUnreadable),
+        None => Ok(None),
+    }
+}
+
+struct RowUnreadable;
+
+fn bad_cursor() -> ActivityError {
     failure::missing("the cursor of a comparison cannot be read")
 }
 

@@ -2,7 +2,7 @@
 
 use oms_contract::activity::effect_key;
 use oms_contract::reconciliation::SettleFindings;
-use oms_contract::start::{OrderLine, OrderStart, SHAPE, Unwind};
+use oms_contract::start::{OrderLine, OrderStart, OrderTerms, SHAPE, Unwind};
 use oms_domain::Instant;
 use oms_domain::event::{Fact, FactKind};
 use oms_domain::ids::{OrderId, ShipmentId};
@@ -50,7 +50,7 @@ impl ReconciliationActivities {
 
     /// Gives a finding to a person, once; and once more if the item closed by itself, or if the figures are no longer those that the
     /// person has dealt with.
-    async fn queue(&self, finding: &Finding) -> Result<(Action, Option<String>), ActivityError> {
+    pub(super) async fn queue(&self, finding: &Finding) -> Result<(Action, Option<String>), ActivityError> {
         for episode in 1u32.. {
             let id = finding.item(episode);
             match self.store.review_item(&id).await.map_err(failure::store)? {
@@ -123,7 +123,7 @@ impl ReconciliationActivities {
     }
 
     /// Starts the order's run again to take back what the lost one had begun. One that ended well although its order has not is a
-    /// person's.
+    /// person's, and so is one whose record lags behind: what has left cannot be taken back.
     async fn restart(
         &self,
         finding: &Finding,
@@ -131,6 +131,10 @@ impl ReconciliationActivities {
         settle: &SettleFindings,
     ) -> Result<(Action, Option<String>), ActivityError> {
         let Some(start) = self.unwinding(order, settle).await? else { return Ok((Action::None, None)) };
+        if self.store.is_past_undo(order).await.map_err(failure::store)? {
+            let detail = format!("{}, although a parcel has left or money was taken", finding.detail);
+            return self.queue(&Finding { detail, ..finding.clone() }).await;
+        }
         match self.runs.restart(start).await.map_err(failure::engine)? {
             // the run itself tells that it takes back, and why
             true => Ok((Action::Repaired, None)),
@@ -141,11 +145,14 @@ impl ReconciliationActivities {
     /// What the order's new run is started with; none if there is nothing to take back any more, or no longer safely.
     async fn unwinding(&self, order: &OrderId, settle: &SettleFindings) -> Result<Option<OrderStart>, ActivityError> {
         let row = self.store.order(order).await.map_err(failure::store)?;
-        let books = self.store.order_books(std::slice::from_ref(order)).await.map_err(failure::store)?.remove(order);
+        let books = self.store.order_books(std::slice::from_ref(order)).await.map_err(failure::store)?.remove(order).flatten();
         let (Some(row), Some(books)) = (row, books) else { return Ok(None) };
         if books.life.status.is_terminal() || books.life.departed() {
             return Ok(None);
         }
+        let terms = self.store.order_terms(order).await.map_err(failure::store)?;
+        let before = || OrderTerms { patience: settle.patience, ..OrderTerms::default() };
+        let terms = terms.map_or_else(before, |kept| OrderTerms::read(&kept));
         let asked = self.store.asked_of(order).await.map_err(failure::store)?;
         let known = asked.authorizations.iter().filter_map(|key| revision(key, order.as_str(), "authorize")).max();
         // one more may have been asked for whose answer nobody wrote down: undoing what never was is harmless
@@ -166,13 +173,13 @@ impl ReconciliationActivities {
             method: row.payment_method.clone(),
             rules: row.price_rules,
             on_shortage: row.on_shortage,
-            strategy: Default::default(),
-            risk: Default::default(),
-            policies: Default::default(),
+            strategy: terms.strategy,
+            risk: terms.risk,
+            policies: terms.policies,
             shape: SHAPE,
             unwind: Some(unwind),
-            deadlines: Default::default(),
-            patience: settle.patience,
+            deadlines: terms.deadlines,
+            patience: terms.patience,
             search_attributes: true,
         }))
     }

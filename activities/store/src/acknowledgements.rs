@@ -32,7 +32,8 @@ impl Store {
         run!(self, acknowledgements::acknowledge(shipment, actor, now))
     }
 
-    /// Shipments booked before an instant and still waiting for the warehouse, by id after the given one.
+    /// Shipments booked before an instant and still waiting for the warehouse, by id after the given one; without those of which an
+    /// item says so or a person has decided.
     pub async fn unacknowledged(
         &self,
         booked_before: Instant,

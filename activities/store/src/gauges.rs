@@ -47,7 +47,8 @@ impl Store {
         run!(self, gauges::open_by_shape_and_build())
     }
 
-    /// Orders whose run has recorded something and which are overdue, longest overdue first.
+    /// Orders whose run has recorded something and which are overdue, longest overdue first, without those of which an open item of
+    /// the watchdog says so already.
     pub async fn overdue_orders(&self, now: Instant, limit: u32) -> Result<Vec<OverdueOrder>> {
         run!(self, gauges::overdue(now, limit))
     }

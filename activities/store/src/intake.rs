@@ -7,6 +7,7 @@ use oms_domain::money::Currency;
 use oms_domain::payment::PaymentMethod;
 use oms_domain::pricing::{Discount, PriceRules};
 use oms_domain::shortage::OnShortage;
+use serde_json::Value;
 
 use crate::Result;
 use crate::orders::StoredOrder;
@@ -43,6 +44,8 @@ pub struct NewOrder {
     pub reference: Option<Line>,
     /// Where the order came from.
     pub channel: Option<Line>,
+    /// What its run decides by, frozen here: JSON that only the caller reads.
+    pub terms: Value,
     /// Placed against a sandbox.
     pub test: bool,
 }
@@ -65,6 +68,8 @@ pub enum Intake {
     Known(StoredOrder),
     /// The id belongs to another request.
     KeyReused,
+    /// The id was an order's that has been removed by age.
+    Gone,
     /// Lines (from 0) whose SKU is not in the catalogue.
     UnknownSku {
         /// Their places in the request.
@@ -99,6 +104,11 @@ impl Store {
     /// Takes a new order in: prices it from the catalogue and inserts its row, or finds the row of the same request.
     pub async fn intake(&self, order: &NewOrder, rules: &PriceRules, now: Instant) -> Result<Intake> {
         run!(self, intake::intake(order, rules, now))
+    }
+
+    /// What an order's run decides by, as its intake was told. None: it was placed before that was kept, or is unknown.
+    pub async fn order_terms(&self, id: &OrderId) -> Result<Option<Value>> {
+        run!(self, intake::terms(id))
     }
 
     /// Rows that no run has recorded anything of since before `intake_before`, oldest first.

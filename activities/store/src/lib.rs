@@ -73,6 +73,6 @@ pub use review_items::{
 pub use shipments::{Heard, Scanned, ShipmentFilter, StoredShipment};
 pub use stock::{LocationLevel, StockLevel};
 pub use store::{Backend, Migrated, Store};
-pub use stuck::{NO_ACKNOWLEDGEMENT, SILENT, TERMINATED, WORKFLOW_TASK_FAILING};
+pub use stuck::{NO_ACKNOWLEDGEMENT, REFUND_STUCK, RETURN_STUCK, SILENT, TERMINATED, WORKFLOW_TASK_FAILING};
 pub use switches::{Dependency, Switch, SwitchSet, SwitchState};
 pub use versions::OpenVersion;

@@ -132,9 +132,14 @@ impl Store {
         run!(self, messages::claim(batch_id, limit, now))
     }
 
-    /// Batches claimed before the given instant that still have messages to send, oldest first.
+    /// Batches claimed (or last known to be alive) before the given instant that still have messages to send, oldest first.
     pub async fn claimed_batches(&self, claimed_before: Instant, limit: u32) -> Result<Vec<Batch>> {
         run!(self, messages::batches(claimed_before, limit))
+    }
+
+    /// Notes that somebody is about to send a batch's messages: other batches are looked at first.
+    pub async fn batch_is_alive(&self, batch_id: &str, now: Instant) -> Result<()> {
+        run!(self, messages::alive(batch_id, now))
     }
 
     /// One message with its order.

@@ -127,7 +127,7 @@ pub struct AmendedLine {
 /// The order's row after a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recorded {
-    /// The number of the last record.
+    /// The number of the last record; to the repeat of an order's last one its own, whatever was appended since.
     pub rev: u64,
     /// The number of the last fact.
     pub seq: u64,

@@ -117,9 +117,16 @@ impl Store {
         run!(self, reconciliations::settle(day, finding, (action, item), now))
     }
 
-    /// Open review items of things that began at or after `since` and were not found since `found_before`: they are in order.
-    pub async fn items_in_order(&self, since: Instant, found_before: Instant, limit: u32) -> Result<Vec<String>> {
-        run!(self, reconciliations::in_order(since, found_before, limit))
+    /// Open review items of things that began at or after `since` and were not found since `found_before`: they are in order. Not those
+    /// of orders that changed after `judged_before`, of which nothing was said.
+    pub async fn items_in_order(
+        &self,
+        since: Instant,
+        found_before: Instant,
+        judged_before: Instant,
+        limit: u32,
+    ) -> Result<Vec<String>> {
+        run!(self, reconciliations::in_order(since, found_before, judged_before, limit))
     }
 
     /// A day's report.
@@ -137,18 +144,23 @@ impl Store {
         run!(self, reconciliations::findings(day, limit))
     }
 
-    /// Orders with stock promised, by id behind the given one.
+    /// Orders with stock promised that has not left, by id behind the given one.
     pub async fn promised(&self, after: Option<&OrderId>, limit: u32) -> Result<Vec<PromiseBooks>> {
         run!(self, comparison::promised(after, limit))
     }
 
-    /// Orders that have not ended, by status and age behind the cursor; less than `limit` only on the last page.
-    pub async fn open_orders_after(&self, after: Option<&OpenCursor>, limit: u32) -> Result<Vec<(OpenCursor, OrderBooks)>> {
+    /// Orders that have not ended, by status and age behind the cursor; less than `limit` only on the last page. None: a row that
+    /// cannot be read.
+    pub async fn open_orders_after(
+        &self,
+        after: Option<&OpenCursor>,
+        limit: u32,
+    ) -> Result<Vec<(OpenCursor, Option<OrderBooks>)>> {
         run!(self, comparison::open_orders(after, limit))
     }
 
-    /// What our books hold of these orders; those without a row are missing.
-    pub async fn order_books(&self, orders: &[OrderId]) -> Result<BTreeMap<OrderId, OrderBooks>> {
+    /// What our books hold of these orders; those without a row are missing. None: a row that cannot be read.
+    pub async fn order_books(&self, orders: &[OrderId]) -> Result<BTreeMap<OrderId, Option<OrderBooks>>> {
         run!(self, comparison::order_books(orders))
     }
 
@@ -160,5 +172,9 @@ impl Store {
     /// What was asked of gateway and carrier for an order, by our ledger.
     pub async fn asked_of(&self, order: &OrderId) -> Result<AskedOf> {
         run!(self, comparison::asked_of(order))
+    }
+    /// Whether a parcel of the order has left or money was taken for it, by whatever wrote that down: its record may lag behind.
+    pub async fn is_past_undo(&self, order: &OrderId) -> Result<bool> {
+        run!(self, comparison::past_undo(order))
     }
 }

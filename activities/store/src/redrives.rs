@@ -142,6 +142,11 @@ impl Store {
         run!(self, redrives::to_do(id, limit))
     }
 
+    /// Ends a re-drive of which no order is left to be done.
+    pub async fn finish_redrive(&self, id: &str, now: Instant) -> Result<()> {
+        run!(self, redrives::finish(id, now))
+    }
+
     /// Notes what was done with an order. The first outcome stays; with the last one the re-drive is done.
     pub async fn note_redriven(
         &self,

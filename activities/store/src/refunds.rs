@@ -167,4 +167,14 @@ impl Store {
     pub async fn mark_refund_started(&self, id: &RefundId, now: Instant) -> Result<()> {
         run!(self, refunds::mark_started(id, now))
     }
+    /// Refunds at whose run nobody has looked since `before`, those waiting longest first; looked at from now on, so that of several
+    /// processes one does it.
+    pub async fn refunds_to_look_after(&self, before: Instant, limit: u32, now: Instant) -> Result<Vec<StoredRefund>> {
+        run!(self, refunds::to_look_after(before, limit, now))
+    }
+
+    /// Notes that the run of a refund has ended well: nobody looks at it any more.
+    pub async fn refund_is_over(&self, id: &RefundId) -> Result<()> {
+        run!(self, refunds::looked_after(id))
+    }
 }

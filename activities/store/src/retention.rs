@@ -42,14 +42,40 @@ impl Store {
         run!(self, retention::ended_before(before, after, limit))
     }
 
+    /// The same, of those that still have a timeline.
+    pub async fn with_timeline_before(
+        &self,
+        before: Instant,
+        after: Option<&EndedCursor>,
+        limit: u32,
+    ) -> Result<Vec<EndedCursor>> {
+        run!(self, retention::with_timeline_before(before, after, limit))
+    }
+
+    /// Deletes the oldest alerts made before, and what was noted about items that are gone; answers how many, of whichever were more.
+    pub async fn purge_alerts(&self, before: Instant, limit: u32) -> Result<u64> {
+        run!(self, retention::alerts(before, limit))
+    }
+
+    /// Deletes the oldest re-drives that were done before, with their orders' outcomes; answers how many.
+    pub async fn purge_redrives(&self, before: Instant, limit: u32) -> Result<u64> {
+        run!(self, retention::redrives(before, limit))
+    }
+
+    /// Deletes imports that were done before: their rows first, then they themselves; answers how many of either.
+    pub async fn purge_imports(&self, before: Instant, limit: u32) -> Result<u64> {
+        run!(self, retention::imports(before, limit))
+    }
+
     /// Deletes the timeline of an order that ended before and waits for nobody; answers whether there was one.
     pub async fn purge_timeline(&self, order: &OrderId, before: Instant) -> Result<bool> {
         run!(self, retention::timeline(order, before))
     }
 
     /// Deletes an order that ended before and waits for nobody, with all its rows; answers whether it did. An order waits while it
-    /// has an open review item, refund or return, stock promised, an unsent message or an unpublished event.
-    pub async fn purge_order(&self, order: &OrderId, before: Instant) -> Result<bool> {
-        run!(self, retention::order(order, before))
+    /// has an open review item, refund or return, stock promised, an unsent message or an unpublished event. Its id stays known, so
+    /// that the intake does not take it again.
+    pub async fn purge_order(&self, order: &OrderId, before: Instant, now: Instant) -> Result<bool> {
+        run!(self, retention::order(order, before, now))
     }
 }

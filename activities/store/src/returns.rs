@@ -175,4 +175,14 @@ impl Store {
     pub async fn mark_return_started(&self, id: &ReturnId, now: Instant) -> Result<()> {
         run!(self, returns::mark_started(id, now))
     }
+    /// Returns at whose run nobody has looked since `before`, those waiting longest first; looked at from now on, so that of several
+    /// processes one does it.
+    pub async fn returns_to_look_after(&self, before: Instant, limit: u32, now: Instant) -> Result<Vec<StoredReturn>> {
+        run!(self, returns::to_look_after(before, limit, now))
+    }
+
+    /// Notes that the run of a return has ended well: nobody looks at it any more.
+    pub async fn return_is_over(&self, id: &ReturnId) -> Result<()> {
+        run!(self, returns::looked_after(id))
+    }
 }

@@ -202,7 +202,10 @@ mod tests {
         ]);
         for (index, question) in questions {
             let steps = plan(&pools, &question).await;
-            assert!(steps.iter().all(|s| s.contains(index) && !s.contains("TEMP B-TREE")), "{index}: {steps:#?}");
+            // the overdue ones leave out those that have an item
+            let beside = |s: &str| s.contains("SUBQUERY") || s.starts_with("SEARCH i USING INDEX review_items_by_");
+            let walks = |s: &String| (s.contains(index) || beside(s)) && !s.contains("TEMP B-TREE");
+            assert!(steps.iter().all(walks) && steps.iter().any(|s| s.contains(index)), "{index}: {steps:#?}");
         }
     }
 }

@@ -13,6 +13,10 @@ pub const SILENT: &str = "silent";
 pub const TERMINATED: &str = "terminated";
 /// The review item of a shipment that no warehouse has taken over in time.
 pub const NO_ACKNOWLEDGEMENT: &str = "no_acknowledgement";
+/// The review item of a refund whose run cannot go on.
+pub const REFUND_STUCK: &str = "refund_stuck";
+/// The review item of a return whose run cannot go on.
+pub const RETURN_STUCK: &str = "return_stuck";
 
 impl Store {
     /// How many orders have an open review item that says they stand still, by status. Statuses without such orders are left out.

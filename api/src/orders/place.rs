@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use oms_contract::start::{OrderLine, OrderStart, SHAPE};
+use oms_contract::start::{OrderLine, OrderStart, OrderTerms, SHAPE};
 use oms_domain::ids::OrderId;
 use oms_store::{Intake, NewOrder, StoredOrder};
 use serde_json::Value;
@@ -15,7 +15,7 @@ use super::view::{OrderView, location};
 use crate::card::refuse_cards;
 use crate::engine::Labels;
 use crate::extract::{RawJson, shape};
-use crate::idempotency::{CLIENT, IdempotencyKey, TENANT, answer, fingerprint, reused};
+use crate::idempotency::{CLIENT, IdempotencyKey, TENANT, answer, fingerprint, outlived, reused};
 use crate::problem::{Code, FieldError, Problem};
 use crate::schema::KeyHeader;
 use crate::state::AppState;
@@ -79,7 +79,9 @@ pub(crate) async fn place_one(state: &AppState, key: &IdempotencyKey, body: Valu
     let new = new_order(state, key, parsed, fingerprint("POST /v1/orders", &body.canonical())?);
     let (order, replayed) = take_in(state, &new).await?;
     if order.rev == 0 {
-        start(state, &order).await?;
+        // the row of an earlier request froze the terms too
+        let kept = if replayed { state.store.order_terms(&order.id).await? } else { None };
+        start(state, &order, kept.map_or_else(|| terms(state), |kept| OrderTerms::read(&kept))).await?;
     }
     if !replayed {
         metrics::counter!("oms_orders_placed_total").increment(1);
@@ -107,6 +109,7 @@ fn new_order(state: &AppState, key: &IdempotencyKey, parsed: ParsedOrder, finger
         payment_method: parsed.method,
         reference: parsed.reference,
         channel: parsed.channel,
+        terms: terms(state).keep(),
         test: state.settings.test_orders,
     }
 }
@@ -120,6 +123,7 @@ async fn take_in(state: &AppState, new: &NewOrder) -> Result<(StoredOrder, bool)
         Intake::Placed(order) => Ok((order, false)),
         Intake::Known(order) => Ok((order, true)),
         Intake::KeyReused => Err(reused()),
+        Intake::Gone => Err(outlived()),
         Intake::UnknownSku { lines } => {
             Err(Problem::invalid(Code::UnknownSku, at_lines(lines, Code::UnknownSku, "this SKU is not in the catalogue")))
         }
@@ -134,8 +138,20 @@ async fn take_in(state: &AppState, new: &NewOrder) -> Result<(StoredOrder, bool)
     }
 }
 
+/// What orders are placed on now.
+fn terms(state: &AppState) -> OrderTerms {
+    let settings = &state.settings;
+    OrderTerms {
+        strategy: settings.strategy,
+        risk: settings.risk,
+        policies: settings.policies,
+        deadlines: settings.deadlines,
+        patience: settings.patience,
+    }
+}
+
 /// Starts the order's run, or finds it started.
-async fn start(state: &AppState, order: &StoredOrder) -> Result<(), Problem> {
+async fn start(state: &AppState, order: &StoredOrder, terms: OrderTerms) -> Result<(), Problem> {
     let start = OrderStart {
         order_id: order.id.clone(),
         placed_at: order.placed_at,
@@ -149,13 +165,13 @@ async fn start(state: &AppState, order: &StoredOrder) -> Result<(), Problem> {
         method: order.payment_method.clone(),
         rules: Some(order.price_rules.unwrap_or(state.settings.price_rules)),
         on_shortage: order.on_shortage,
-        strategy: state.settings.strategy,
-        risk: state.settings.risk,
-        policies: state.settings.policies,
+        strategy: terms.strategy,
+        risk: terms.risk,
+        policies: terms.policies,
         shape: SHAPE,
         unwind: None,
-        deadlines: state.settings.deadlines,
-        patience: state.settings.patience,
+        deadlines: terms.deadlines,
+        patience: terms.patience,
         search_attributes: state.settings.search_attributes,
     };
     let labels = Labels { customer: order.customer.id.clone(), channel: order.channel.as_ref().map(ToString::to_string) };

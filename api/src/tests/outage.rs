@@ -3,6 +3,9 @@
 use std::time::{Duration, Instant};
 
 use axum::http::Method;
+use oms_domain::life::Life;
+use oms_domain::order::Status;
+use oms_store::{OrderFilter, Record};
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -60,4 +63,31 @@ async fn a_silent_engine_is_said_so() {
     });
     is_refused_in_time(&desk).await;
     silence.abort();
+}
+
+#[tokio::test]
+async fn the_key_of_an_order_that_was_removed_by_age_places_nothing() {
+    let desk = Desk::new().await;
+    desk.put_product("MUG", 1_999).await;
+    desk.keyed(Method::POST, "/v1/orders", Some("k-1"), &order_body()).await.refuses(503, "unavailable", None);
+    let order = desk.store.orders(&OrderFilter::default(), None, 9).await.unwrap().remove(0);
+    let ended = Record {
+        order_id: order.id.clone(),
+        rev: 1,
+        life: Life { status: Status::Cancelled, ..order.life.clone() },
+        facts: Vec::new(),
+        scans: Vec::new(),
+        confirm: false,
+        amend: None,
+        address: None,
+        resolved: Vec::new(),
+        build: None,
+    };
+    desk.store.record(&ended, order.placed_at).await.unwrap();
+    let later = order.placed_at + Duration::from_secs(1);
+    assert!(desk.store.purge_order(&order.id, later, later).await.unwrap());
+    let again = desk.keyed(Method::POST, "/v1/orders", Some("k-1"), &order_body()).await;
+    again.refuses(422, "idempotency_key_reused", None);
+    assert!(again.text.contains("removed by age"), "{}", again.text);
+    desk.keyed(Method::POST, "/v1/orders", Some("k-2"), &order_body()).await.refuses(503, "unavailable", None);
 }

@@ -186,6 +186,34 @@ pub struct OrderStart {
     pub search_attributes: bool,
 }
 
+/// What an order's run decides by besides the order itself, frozen at the intake.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OrderTerms {
+    /// Which places give first.
+    pub strategy: Strategy,
+    /// Which orders a person looks at first.
+    pub risk: RiskRules,
+    /// What is decided when nobody does.
+    pub policies: Policies,
+    /// Business deadlines.
+    pub deadlines: Deadlines,
+    /// Retry pauses and attempt limits.
+    pub patience: Patience,
+}
+
+impl OrderTerms {
+    /// As a row keeps them.
+    pub fn keep(&self) -> serde_json::Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    /// As a row kept them; what cannot be read is as it was before it could be set.
+    pub fn read(kept: &serde_json::Value) -> Self {
+        serde_json::from_value(kept.clone()).unwrap_or_default()
+    }
+}
+
 /// What an order's earlier run had begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unwind {

@@ -50,17 +50,20 @@ pub enum FindingKind {
     OrphanBooking,
     /// An order has not ended, but nothing works on it.
     Terminated,
+    /// An order's row cannot be read, so that nothing is known about it.
+    Unreadable,
 }
 
 impl FindingKind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::OrphanReservation,
         Self::OrphanPayment,
         Self::MissingPayment,
         Self::LedgerMismatch,
         Self::OrphanBooking,
         Self::Terminated,
+        Self::Unreadable,
     ];
 
     /// The wire name; a review item's kind too.
@@ -72,6 +75,7 @@ impl FindingKind {
             Self::LedgerMismatch => "ledger_mismatch",
             Self::OrphanBooking => "orphan_booking",
             Self::Terminated => "terminated",
+            Self::Unreadable => "unreadable",
         }
     }
 
@@ -374,6 +378,18 @@ pub fn booking(theirs: &CarrierBooking, order: Option<&OrderBooks>, before: Inst
         Some(status) if status != ShipmentStatus::Cancelled => None,
         Some(_) => finding(format!("courier {} is booked for a shipment that will not leave", theirs.reference), Remedy::Review),
         None => finding(format!("courier {} is booked for a shipment that does not exist", theirs.reference), Remedy::Review),
+    }
+}
+
+/// An open order whose row cannot be read. Nothing can be written to it either, so the finding names it as its subject only.
+pub fn unreadable(order: &OrderId, placed_at: Instant) -> Finding {
+    Finding {
+        kind: FindingKind::Unreadable,
+        subject: order.to_string(),
+        order: None,
+        detail: "the order's row cannot be read; see the worker's log".to_owned(),
+        since: placed_at,
+        remedy: Remedy::Review,
     }
 }
 

@@ -55,7 +55,8 @@ pub(crate) async fn unacknowledged(
     let rows = sqlx::query_as::<Db, (String, String, Instant)>(concat!(
         "SELECT s.id, s.order_id, s.updated_at FROM shipments s WHERE s.status = $1 AND s.id > $2 AND s.updated_at < $3 AND",
         unheard!(),
-        " ORDER BY s.id LIMIT $4"
+        " AND NOT EXISTS (SELECT 1 FROM review_items i WHERE i.order_id = s.order_id AND i.shipment_id = s.id
+             AND i.kind = 'no_acknowledgement' AND i.state IN ('open', 'resolved')) ORDER BY s.id LIMIT $4"
     ))
     .bind(ShipmentStatus::Booked.as_str())
     .bind(after.map_or("", ShipmentId::as_str))

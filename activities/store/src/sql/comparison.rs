@@ -8,11 +8,13 @@ use oms_domain::life::Life;
 use oms_domain::order::Status;
 use oms_domain::pricing::Totals;
 use oms_domain::reconciliation::{OrderBooks, PromiseBooks, Sums};
+use oms_domain::shipment::ScanType;
 use sqlx::types::Json;
+use sqlx::{FromRow, Row};
 
-use super::{Db, Pools, cut, unsigned, word};
-use crate::Result;
+use super::{Db, Pools, RawRow, cut, readable, unsigned, word};
 use crate::reconciliations::{AskedOf, OpenCursor};
+use crate::{Result, StoreError};
 
 #[derive(sqlx::FromRow)]
 struct PromiseRow {
@@ -29,7 +31,8 @@ pub(crate) async fn promised(pools: &Pools, after: Option<&OrderId>, limit: u32)
              CAST(COALESCE(SUM((SELECT SUM(l.quantity - l.committed) FROM reservation_lines l
                  WHERE l.order_id = r.order_id AND l.revision = r.revision)), 0) AS BIGINT) AS units
          FROM reservations r LEFT JOIN orders o ON o.id = r.order_id
-         WHERE r.state IN ('held', 'confirmed') AND r.order_id > $1
+         WHERE r.state IN ('held', 'confirmed') AND r.order_id > $1 AND EXISTS (SELECT 1 FROM reservation_lines l
+             WHERE l.order_id = r.order_id AND l.revision = r.revision AND l.quantity > l.committed)
          GROUP BY r.order_id, o.status, o.updated_at ORDER BY r.order_id LIMIT $2",
     )
     .bind(after.map_or("", OrderId::as_str))
@@ -54,7 +57,6 @@ struct BooksRow {
     rev: i64,
     totals: Json<Totals>,
     life: Json<Life>,
-    placed_at: Instant,
     updated_at: Instant,
 }
 
@@ -68,15 +70,25 @@ impl BooksRow {
             updated_at: self.updated_at,
         })
     }
+
+    /// A row as it came, or none if it cannot be read.
+    fn read_if_readable(row: &RawRow) -> Result<Option<OrderBooks>> {
+        let books = Self::from_row(row).map_err(StoreError::from).and_then(Self::read);
+        Ok(readable("orders", row.try_get("id")?, books))
+    }
 }
 
-pub(crate) async fn open_orders(pools: &Pools, after: Option<&OpenCursor>, limit: u32) -> Result<Vec<(OpenCursor, OrderBooks)>> {
+pub(crate) async fn open_orders(
+    pools: &Pools,
+    after: Option<&OpenCursor>,
+    limit: u32,
+) -> Result<Vec<(OpenCursor, Option<OrderBooks>)>> {
     let open = Status::ALL.into_iter().filter(|s| !s.is_terminal());
     let mut found = Vec::new();
     for status in open.skip_while(|s| after.is_some_and(|a| a.status != *s)) {
         let behind = after.filter(|a| a.status == status);
         let left = i64::from(limit) - i64::try_from(found.len()).unwrap_or(i64::MAX);
-        let rows = sqlx::query_as::<Db, BooksRow>(
+        let rows = sqlx::query::<Db>(
             "SELECT o.id, o.rev, o.totals, o.life, o.placed_at, o.updated_at FROM orders o
              WHERE o.status = $1 AND (o.placed_at, o.id) > ($2, $3) ORDER BY o.placed_at, o.id LIMIT $4",
         )
@@ -87,9 +99,9 @@ pub(crate) async fn open_orders(pools: &Pools, after: Option<&OpenCursor>, limit
         .fetch_all(&pools.read)
         .await?;
         for row in rows {
-            let placed_at = row.placed_at;
-            let books = row.read()?;
-            found.push((OpenCursor { status, placed_at, id: books.id.clone() }, books));
+            let cursor =
+                OpenCursor { status, placed_at: row.try_get("placed_at")?, id: OrderId::parse(row.try_get::<String, _>("id")?)? };
+            found.push((cursor, BooksRow::read_if_readable(&row)?));
         }
         if found.len() >= limit as usize {
             break;
@@ -102,15 +114,15 @@ fn ids(orders: &[OrderId]) -> Json<Vec<&str>> {
     Json(orders.iter().map(OrderId::as_str).collect())
 }
 
-pub(crate) async fn order_books(pools: &Pools, orders: &[OrderId]) -> Result<BTreeMap<OrderId, OrderBooks>> {
-    let rows = sqlx::query_as::<Db, BooksRow>(concat!(
-        "SELECT o.id, o.rev, o.totals, o.life, o.placed_at, o.updated_at FROM orders o WHERE o.id IN ",
+pub(crate) async fn order_books(pools: &Pools, orders: &[OrderId]) -> Result<BTreeMap<OrderId, Option<OrderBooks>>> {
+    let rows = sqlx::query::<Db>(concat!(
+        "SELECT o.id, o.rev, o.totals, o.life, o.updated_at FROM orders o WHERE o.id IN ",
         each!("$1")
     ))
     .bind(ids(orders))
     .fetch_all(&pools.read)
     .await?;
-    rows.into_iter().map(|row| row.read().map(|books| (books.id.clone(), books))).collect()
+    rows.iter().map(|row| Ok((OrderId::parse(row.try_get::<String, _>("id")?)?, BooksRow::read_if_readable(row)?))).collect()
 }
 
 pub(crate) async fn payment_sums(pools: &Pools, orders: &[OrderId]) -> Result<BTreeMap<String, Sums>> {
@@ -141,4 +153,17 @@ pub(crate) async fn asked_of(pools: &Pools, order: &OrderId) -> Result<AskedOf> 
         .fetch_all(&pools.read)
         .await?;
     Ok(AskedOf { authorizations, bookings })
+}
+
+pub(crate) async fn past_undo(pools: &Pools, order: &OrderId) -> Result<bool> {
+    let past = sqlx::query_scalar::<Db, bool>(
+        "SELECT EXISTS (SELECT 1 FROM departures d WHERE d.order_id = $1)
+             OR EXISTS (SELECT 1 FROM payment_operations p WHERE p.order_id = $1 AND p.kind = 'capture' AND p.outcome = 'captured')
+             OR EXISTS (SELECT 1 FROM shipment_events e WHERE e.order_id = $1 AND e.rank >= $2)",
+    )
+    .bind(order.as_str())
+    .bind(i64::from(ScanType::Shipped.rank()))
+    .fetch_one(&pools.read)
+    .await?;
+    Ok(past)
 }

@@ -46,15 +46,25 @@ struct OverdueRow {
     rev: i64,
 }
 
+/// Orders of which nobody knows yet that they stand still: those with an item are looked after until it settles.
+macro_rules! unseen {
+    () => {
+        " AND NOT EXISTS (SELECT 1 FROM review_items i WHERE i.order_id = orders.id AND i.state = 'open' AND i.source = 'watchdog'
+             AND i.kind IN ('workflow_task_failing', 'silent', 'terminated'))"
+    };
+}
+
 pub(crate) const OVERDUE: &str = concat!(
     "SELECT id, status, due_at, placed_at, updated_at, rev FROM orders WHERE due_at < $1 AND rev > 0 AND ",
     open!(),
+    unseen!(),
     " ORDER BY due_at, id LIMIT $2"
 );
 /// Runs that have not said when they expect to be done.
 pub(crate) const OVERDUE_UNDATED: &str = concat!(
     "SELECT id, status, due_at, placed_at, updated_at, rev FROM orders WHERE due_at IS NULL AND placed_at < $1 AND rev > 0 AND ",
     open!(),
+    unseen!(),
     " ORDER BY placed_at, id LIMIT $2"
 );
 

@@ -102,6 +102,11 @@ pub(crate) async fn add_rows(pools: &Pools, upload: &str, rows: &[NewImportRow],
 
 pub(crate) async fn seal(pools: &Pools, upload: &str, id: &str, now: Instant) -> Result<(Import, bool)> {
     let mut tx = pools.begin().await?;
+    // whoever is adding rows to it is waited for, so that what is read below counts them
+    sqlx::query_scalar::<Db, String>(concat!("SELECT i.id FROM imports i WHERE i.id = $1", for_update!("i")))
+        .bind(upload)
+        .fetch_optional(&mut *tx)
+        .await?;
     // of two uploads of one content the second waits here for the first, and then adds nothing
     let first = sqlx::query::<Db>(
         "INSERT INTO imports (id, upload, client, state, row_count, placed, refused, created_at, touched_at, started_at, finished_at)

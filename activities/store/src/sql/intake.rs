@@ -8,6 +8,7 @@ use oms_domain::life::Life;
 use oms_domain::money::MoneyError;
 use oms_domain::pricing::{PriceRules, PricedLine, Totals, excessive, reprice};
 use oms_domain::shortage::OnShortage;
+use serde_json::Value;
 use sqlx::types::Json;
 
 use super::orders::order_locked;
@@ -22,12 +23,15 @@ pub(crate) async fn intake(pools: &Pools, new: &NewOrder, rules: &PriceRules, no
     // the row of an earlier request comes first: its prices are frozen, whatever became of the catalogue since
     let mut known = order_locked(&mut tx, &new.id).await?;
     if known.is_none() {
+        if is_gone(&mut tx, &new.id).await? {
+            return Ok(Intake::Gone);
+        }
         let (lines, totals) = match price(&mut tx, new, rules).await? {
             Ok(priced) => priced,
             Err(refused) => return Ok(refused),
         };
         let order = placed(new, rules, (lines, totals), now);
-        if insert(&mut tx, &order).await? {
+        if insert(&mut tx, &order, &new.terms).await? {
             insert_skus(&mut tx, &order).await?;
             tx.commit().await?;
             return Ok(Intake::Placed(order));
@@ -51,6 +55,12 @@ pub(crate) async fn intake(pools: &Pools, new: &NewOrder, rules: &PriceRules, no
     }
     tx.commit().await?;
     Ok(Intake::Known(known))
+}
+
+/// Whether the id was an order's that has been removed. Its effects would repeat the keys of that one's.
+async fn is_gone(connection: &mut Conn, id: &OrderId) -> Result<bool> {
+    let gone = sqlx::query_scalar::<Db, String>("SELECT id FROM gone_orders WHERE id = $1").bind(id.as_str());
+    Ok(gone.fetch_optional(connection).await?.is_some())
 }
 
 /// Prices the lines from the catalogue. The inner error is the answer to the client.
@@ -131,13 +141,13 @@ fn placed(new: &NewOrder, rules: &PriceRules, (lines, totals): Priced, now: Inst
 }
 
 /// `false`: the row exists.
-async fn insert(connection: &mut Conn, order: &StoredOrder) -> Result<bool> {
+async fn insert(connection: &mut Conn, order: &StoredOrder, terms: &Value) -> Result<bool> {
     let inserted = sqlx::query::<Db>(
         "INSERT INTO orders (id, client, fingerprint, reference, channel, customer_id, email, has_phone, customer, ship_to,
              currency, payment_method, lines, totals, total_minor, life, status, reason, needs_attention, rev, seq, test,
-             placed_at, updated_at, intake_at, bill_to, discounts, price_rules, on_shortage, shape)
+             placed_at, updated_at, intake_at, bill_to, discounts, price_rules, on_shortage, shape, terms)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, NULL, $18, 0, 0, $19, $20, $20, $20,
-             $21, $22, $23, $24, $25)
+             $21, $22, $23, $24, $25, $26)
          ON CONFLICT (id) DO NOTHING",
     )
     .bind(order.id.as_str())
@@ -165,6 +175,7 @@ async fn insert(connection: &mut Conn, order: &StoredOrder) -> Result<bool> {
     .bind(order.price_rules.map(Json))
     .bind(Some(order.on_shortage).filter(|s| *s != OnShortage::default()).map(Json))
     .bind(i64::from(order.shape))
+    .bind(Json(terms))
     .execute(connection)
     .await?;
     Ok(inserted.rows_affected() > 0)
@@ -181,6 +192,14 @@ async fn insert_skus(connection: &mut Conn, order: &StoredOrder) -> Result<()> {
     });
     insert.build().execute(connection).await?;
     Ok(())
+}
+
+pub(crate) async fn terms(pools: &Pools, id: &OrderId) -> Result<Option<Value>> {
+    let terms = sqlx::query_scalar::<Db, Option<Json<Value>>>("SELECT terms FROM orders WHERE id = $1")
+        .bind(id.as_str())
+        .fetch_optional(&pools.read)
+        .await?;
+    Ok(terms.flatten().map(|terms| terms.0))
 }
 
 pub(crate) async fn unstarted(pools: &Pools, intake_before: Instant, limit: u32) -> Result<Vec<Unstarted>> {

@@ -55,6 +55,17 @@ pub(crate) async fn batches(pools: &Pools, claimed_before: Instant, limit: u32) 
     Ok(batches)
 }
 
+pub(crate) async fn alive(pools: &Pools, batch_id: &str, now: Instant) -> Result<()> {
+    let mut tx = pools.begin().await?;
+    sqlx::query::<Db>("UPDATE messages SET claimed_at = $2 WHERE state = 'claimed' AND batch_id = $1")
+        .bind(batch_id)
+        .bind(cut(now))
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(())
+}
+
 #[derive(sqlx::FromRow)]
 struct Particulars {
     message_id: String,
@@ -170,7 +181,11 @@ pub(crate) async fn fail(pools: &Pools, id: &MessageId, why: &str, now: Instant)
         .fetch_optional(&mut *tx)
         .await?;
     let Some(order_id) = order.map(OrderId::parse).transpose()? else { return Ok(()) };
-    let row = record::lock_if_any(&mut tx, Some(&order_id)).await?;
+    // an order that cannot be read cannot be marked either; its message has failed all the same, and a person is called
+    let order = match record::lock_if_any(&mut tx, Some(&order_id)).await {
+        Err(StoreError::Corrupt { .. }) => None,
+        row => row?.map(|row| (order_id, row)),
+    };
     let failed = sqlx::query_as::<Db, (i64, String, String, Option<String>)>(
         "UPDATE messages SET state = 'failed', why = $2, settled_at = $3, failures = failures + 1
          WHERE id = $1 AND state IN ('pending', 'claimed') RETURNING failures, topic, channel, shipment_id",
@@ -184,14 +199,14 @@ pub(crate) async fn fail(pools: &Pools, id: &MessageId, why: &str, now: Instant)
     let item = NewItem {
         id: derive(&["review", "message", id.as_str(), &failures.to_string()]).to_string(),
         kind: MESSAGE_FAILED.to_owned(),
-        order_id: Some(order_id),
+        order_id: order.as_ref().map(|(id, _)| id.clone()),
         shipment_id: shipment.map(ShipmentId::parse).transpose()?,
         subject: id.to_string(),
         detail: format!("the {channel} message about `{topic}` cannot be sent: {why}"),
         source: ItemSource::Message,
     };
     let opened = review_items::insert(&mut tx, &item, now).await?;
-    if let Some(mut row) = row.filter(|_| opened) {
+    if let Some((_, mut row)) = order.filter(|_| opened) {
         record::touch(&mut tx, &mut row, now).await?;
     }
     tx.commit().await?;

@@ -56,6 +56,9 @@ use sqlx::types::Json;
 pub(crate) use super::{Db, Pools};
 use crate::{Result, StoreError};
 
+/// A row of this database as it came.
+pub(crate) type RawRow = <Db as sqlx::Database>::Row;
+
 /// One connection of this database.
 pub(crate) type Conn = <Db as sqlx::Database>::Connection;
 
@@ -87,4 +90,9 @@ pub(crate) fn word<T>(column: &str, text: &str, parse: fn(&str) -> Option<T>) ->
 /// SKUs as a list for `each!`.
 pub(crate) fn list<'a>(skus: impl IntoIterator<Item = &'a Sku>) -> Json<Vec<&'a str>> {
     Json(skus.into_iter().map(Sku::as_str).collect())
+}
+
+/// A value out of a list of rows, or none if its row cannot be read: it is said to be so, and must not hide all the others.
+pub(crate) fn readable<T>(table: &str, id: &str, read: Result<T>) -> Option<T> {
+    read.inspect_err(|error| tracing::error!(%error, table, id, "a row cannot be read; it is left out")).ok()
 }

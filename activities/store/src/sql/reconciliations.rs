@@ -101,15 +101,23 @@ pub(crate) async fn settle(
     Ok(())
 }
 
-pub(crate) async fn in_order(pools: &Pools, since: Instant, found_before: Instant, limit: u32) -> Result<Vec<String>> {
+pub(crate) async fn in_order(
+    pools: &Pools,
+    since: Instant,
+    found_before: Instant,
+    judged_before: Instant,
+    limit: u32,
+) -> Result<Vec<String>> {
     let items = sqlx::query_scalar::<Db, String>(
         "SELECT i.id FROM review_items i WHERE i.source = 'reconciliation' AND i.state = 'open'
              AND EXISTS (SELECT 1 FROM reconciliation_findings f WHERE f.review_item = i.id AND f.since >= $1)
              AND NOT EXISTS (SELECT 1 FROM reconciliation_findings f WHERE f.review_item = i.id AND f.seen_at >= $2)
-         ORDER BY i.opened_at, i.id LIMIT $3",
+             AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.id = i.order_id AND o.updated_at > $3)
+         ORDER BY i.opened_at, i.id LIMIT $4",
     )
     .bind(cut(since))
     .bind(cut(found_before))
+    .bind(cut(judged_before))
     .bind(i64::from(limit))
     .fetch_all(&pools.read)
     .await?;

@@ -83,7 +83,7 @@ pub(crate) async fn record(pools: &Pools, record: &Record, now: Instant) -> Resu
         if let Some(change) = &record.address {
             changes::readdress(&mut tx, &row.id, change).await?;
         }
-        write_life(&mut tx, &mut row, rev, &record.life, record.build.as_deref(), now).await?;
+        write_life(&mut tx, &mut row, rev, &record.life, record.build.as_deref(), true, now).await?;
     } else if row.seq > before || closed {
         write_seq(&mut tx, &row, now).await?;
     }
@@ -91,7 +91,11 @@ pub(crate) async fn record(pools: &Pools, record: &Record, now: Instant) -> Resu
         scans::insert(&mut tx, &record.order_id, scan, *result, now).await?;
     }
     tx.commit().await?;
-    Ok(Recorded { behind: !news && !repeat, confirmed_before, ..answer(&row) })
+    // the repeat of an order's last record, which others have appended to since: a newer number would tell the run that it was
+    // reset, and it would write its own life over what they added
+    let repeats_the_end = !news && row.status.is_terminal() && record.life.status == row.status && record.rev < row.rev;
+    let rev = if repeats_the_end { record.rev } else { row.rev };
+    Ok(Recorded { rev, behind: !news && !repeat && !repeats_the_end, confirmed_before, ..answer(&row) })
 }
 
 /// The row as a run's answer shows it.
@@ -117,7 +121,7 @@ pub(crate) async fn append(
     // an open run is the only writer of its order's state: what it is not told by an update it does not know
     let changed = row.status.is_terminal() && !repeat && apply(&mut life, change, &row.id);
     if changed || row.seq > before || items {
-        step(&mut tx, &mut row, &life, now).await?;
+        step(&mut tx, &mut row, &life, changed, now).await?;
     }
     if let Some((scan, result)) = scan {
         scans::insert(&mut tx, order_id, scan, *result, now).await?;
@@ -172,11 +176,11 @@ fn lower(life: &mut Life, order: &OrderId, items: &[&str]) -> bool {
 }
 
 /// Writes what an order shows after something beside its run has changed: a closed order's state under the next version; of an
-/// open one only what is no part of its state.
-async fn step(connection: &mut Conn, row: &mut Row, life: &Life, now: Instant) -> Result<()> {
+/// open one only what is no part of its state. `moved`: something of its state has changed.
+async fn step(connection: &mut Conn, row: &mut Row, life: &Life, moved: bool, now: Instant) -> Result<()> {
     if row.status.is_terminal() {
         let rev = row.rev + 1;
-        write_life(connection, row, rev, life, None, now).await
+        write_life(connection, row, rev, life, None, moved, now).await
     } else {
         write_seq(connection, row, now).await
     }
@@ -185,18 +189,18 @@ async fn step(connection: &mut Conn, row: &mut Row, life: &Life, now: Instant) -
 /// Writes what an order shows after items about it were opened or closed.
 pub(crate) async fn touch(connection: &mut Conn, row: &mut Row, now: Instant) -> Result<()> {
     let life = row.life.clone();
-    step(connection, row, &life, now).await
+    step(connection, row, &life, false, now).await
 }
 
 /// The same after a person closed items; `own`: they are the order's own, and their flags come down with them.
 pub(crate) async fn without_flags(connection: &mut Conn, row: &mut Row, items: &[&str], own: bool, now: Instant) -> Result<()> {
     let mut life = row.life.clone();
     if !own {
-        return step(connection, row, &life, now).await;
+        return step(connection, row, &life, false, now).await;
     }
     lower(&mut life, &row.id, items);
     let rev = row.rev + 1;
-    write_life(connection, row, rev, &life, None, now).await
+    write_life(connection, row, rev, &life, None, true, now).await
 }
 
 /// Puts facts of somebody beside the order's run on its timeline. The row must be locked.
@@ -356,20 +360,22 @@ async fn write_seq(connection: &mut Conn, row: &Row, now: Instant) -> Result<()>
     Ok(())
 }
 
-/// Writes where the order stands, and everything that is searched for. `build`: who writes, if it is the order's run.
+/// Writes where the order stands, and everything that is searched for. `build`: who writes, if it is the order's run. Unless it has
+/// `moved` or has new facts, it did not change: a comparison must not take the item that it has opened for news.
 async fn write_life(
     connection: &mut Conn,
     row: &mut Row,
     rev: u64,
     life: &Life,
     build: Option<&str>,
+    moved: bool,
     now: Instant,
 ) -> Result<()> {
     // before the row, which says whether any item is open; the row's lock is held since before
     review_items::mirror(connection, &row.id, &row.life, life, now).await?;
     sqlx::query::<Db>(concat!(
-        "UPDATE orders SET rev = $2, seq = $3, life = $4, status = $5, reason = $6, updated_at = $8, due_at = $9, ",
-        "build = COALESCE($10, build), ",
+        "UPDATE orders SET rev = $2, seq = $3, life = $4, status = $5, reason = $6, due_at = $9, ",
+        "updated_at = CASE WHEN $11 OR seq < $3 THEN $8 ELSE updated_at END, build = COALESCE($10, build), ",
         needs_attention!("$7"),
         " WHERE id = $1"
     ))
@@ -383,6 +389,7 @@ async fn write_life(
     .bind(cut(now))
     .bind(life.due_at.map(cut))
     .bind(build)
+    .bind(moved)
     .execute(&mut *connection)
     .await?;
     if row.life.holds != life.holds {

@@ -194,6 +194,8 @@ pub(crate) async fn note(
     now: Instant,
 ) -> Result<()> {
     let mut tx = pools.begin().await?;
+    // one after the other: of two last orders that are noted at once, neither would see the other's outcome
+    lock(&mut tx, id).await?;
     sqlx::query::<Db>(
         "UPDATE redrive_orders SET outcome = $3, detail = $4, at = $5 WHERE redrive_id = $1 AND order_id = $2 AND outcome IS NULL",
     )
@@ -206,6 +208,22 @@ pub(crate) async fn note(
     .await?;
     end_if_done(&mut tx, id, now).await?;
     tx.commit().await?;
+    Ok(())
+}
+
+pub(crate) async fn finish(pools: &Pools, id: &str, now: Instant) -> Result<()> {
+    let mut tx = pools.begin().await?;
+    lock(&mut tx, id).await?;
+    end_if_done(&mut tx, id, now).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn lock(connection: &mut Conn, id: &str) -> Result<()> {
+    sqlx::query_scalar::<Db, String>(concat!("SELECT r.id FROM redrives r WHERE r.id = $1", for_update!("r")))
+        .bind(id)
+        .fetch_optional(connection)
+        .await?;
     Ok(())
 }
 

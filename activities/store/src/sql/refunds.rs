@@ -9,9 +9,10 @@ use oms_domain::refund::{Ask, Bill, Breakdown, Excess, RefundId, RefundState};
 use oms_domain::stock::demand;
 use serde_json::Value;
 use sqlx::types::Json;
+use sqlx::{FromRow, Row};
 
 use super::orders::order_locked;
-use super::{Conn, Db, Pools, cut, money, payments, word};
+use super::{Conn, Db, Pools, RawRow, cut, money, payments, readable, word};
 use crate::orders::StoredOrder;
 use crate::refunds::{NewRefund, PartState, PayBackRow, RefundOutcome, RefundPart, RefundRequested, StoredRefund};
 use crate::{Result, StoreError};
@@ -111,6 +112,23 @@ async fn with_parts(connection: &mut Conn, rows: Vec<RefundRow>) -> Result<Vec<S
     rows.into_iter().map(|row| row.read(&parts)).collect()
 }
 
+/// The refunds of these rows that can be read, with their parts.
+async fn readable_with_parts(connection: &mut Conn, rows: Vec<RawRow>) -> Result<Vec<StoredRefund>> {
+    let mut refunds = Vec::new();
+    for row in rows {
+        let id: String = row.try_get("id")?;
+        let refund = match RefundRow::from_row(&row) {
+            Ok(row) => with_parts(connection, vec![row]).await.map(|mut one| one.pop()),
+            Err(error) => Err(error.into()),
+        };
+        match refund {
+            Err(error @ StoreError::Unavailable { .. }) => return Err(error),
+            refund => refunds.extend(readable("refunds", &id, refund).flatten()),
+        }
+    }
+    Ok(refunds)
+}
+
 async fn refund_on(connection: &mut Conn, id: &RefundId) -> Result<Option<StoredRefund>> {
     let row = sqlx::query_as::<Db, RefundRow>(select!("WHERE r.id = $1"));
     let row = row.bind(id.as_str()).fetch_optional(&mut *connection).await?;
@@ -133,18 +151,45 @@ pub(crate) async fn of_order(pools: &Pools, order_id: &OrderId) -> Result<Vec<St
 
 pub(crate) async fn unstarted(pools: &Pools, limit: u32) -> Result<Vec<StoredRefund>> {
     let connection = &mut *pools.read.acquire().await?;
-    let rows = sqlx::query_as::<Db, RefundRow>(select!("WHERE r.started_at IS NULL ORDER BY r.created_at, r.id LIMIT $1"));
+    let rows = sqlx::query::<Db>(select!("WHERE r.started_at IS NULL ORDER BY r.created_at, r.id LIMIT $1"));
     let rows = rows.bind(i64::from(limit)).fetch_all(&mut *connection).await?;
-    with_parts(connection, rows).await
+    readable_with_parts(connection, rows).await
 }
 
 pub(crate) async fn mark_started(pools: &Pools, id: &RefundId, now: Instant) -> Result<()> {
     let mut tx = pools.begin().await?;
-    sqlx::query::<Db>("UPDATE refunds SET started_at = $2 WHERE id = $1 AND started_at IS NULL")
+    sqlx::query::<Db>("UPDATE refunds SET started_at = $2, looked_at = $2 WHERE id = $1 AND started_at IS NULL")
         .bind(id.as_str())
         .bind(cut(now))
         .execute(&mut *tx)
         .await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+pub(crate) async fn to_look_after(pools: &Pools, before: Instant, limit: u32, now: Instant) -> Result<Vec<StoredRefund>> {
+    let mut tx = pools.begin().await?;
+    let ids = sqlx::query_scalar::<Db, String>(concat!(
+        "WITH due AS MATERIALIZED (SELECT id FROM refunds WHERE looked_at < $1 ORDER BY looked_at, id LIMIT $2",
+        skip_locked!(),
+        ") UPDATE refunds SET looked_at = $3 WHERE id IN (SELECT id FROM due) RETURNING id"
+    ))
+    .bind(cut(before))
+    .bind(i64::from(limit))
+    .bind(cut(now))
+    .fetch_all(&mut *tx)
+    .await?;
+    let ids: BTreeSet<&str> = ids.iter().map(String::as_str).collect();
+    let rows = sqlx::query::<Db>(concat!(select!("WHERE r.id IN "), each!("$1")));
+    let rows = rows.bind(Json(ids)).fetch_all(&mut *tx).await?;
+    let refunds = readable_with_parts(&mut tx, rows).await?;
+    tx.commit().await?;
+    Ok(refunds)
+}
+
+pub(crate) async fn looked_after(pools: &Pools, id: &RefundId) -> Result<()> {
+    let mut tx = pools.begin().await?;
+    sqlx::query::<Db>("UPDATE refunds SET looked_at = NULL WHERE id = $1").bind(id.as_str()).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(())
 }

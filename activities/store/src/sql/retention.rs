@@ -34,6 +34,42 @@ pub(crate) async fn keys(pools: &Pools, before: Instant, limit: u32) -> Result<u
     purge(pools, statement, before, limit).await
 }
 
+pub(crate) async fn alerts(pools: &Pools, before: Instant, limit: u32) -> Result<u64> {
+    let statement = "DELETE FROM alerts WHERE (id, way) IN (
+        SELECT id, way FROM alerts WHERE created_at < $1 ORDER BY created_at, id, way LIMIT $2)";
+    let deleted = purge(pools, statement, before, limit).await?;
+    // whether an item was told is of no use once it is gone
+    let mut tx = pools.begin().await?;
+    let told = sqlx::query::<Db>(
+        "DELETE FROM alerted_items WHERE item_id IN (SELECT a.item_id FROM alerted_items a
+             WHERE NOT EXISTS (SELECT 1 FROM review_items i WHERE i.id = a.item_id) LIMIT $1)",
+    )
+    .bind(i64::from(limit))
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(deleted.max(told.rows_affected()))
+}
+
+pub(crate) async fn redrives(pools: &Pools, before: Instant, limit: u32) -> Result<u64> {
+    let statement = "DELETE FROM redrives WHERE id IN (
+        SELECT id FROM redrives WHERE state = 'done' AND finished_at < $1 ORDER BY finished_at, id LIMIT $2)";
+    purge(pools, statement, before, limit).await
+}
+
+pub(crate) async fn imports(pools: &Pools, before: Instant, limit: u32) -> Result<u64> {
+    let statement = "DELETE FROM import_rows WHERE (upload, number) IN (
+        SELECT r.upload, r.number FROM imports i JOIN import_rows r ON r.upload = i.upload
+        WHERE i.state = 'done' AND i.finished_at < $1 LIMIT $2)";
+    let rows = purge(pools, statement, before, limit).await?;
+    if rows > 0 {
+        return Ok(rows);
+    }
+    let statement = "DELETE FROM imports WHERE id IN (
+        SELECT id FROM imports WHERE state = 'done' AND finished_at < $1 ORDER BY finished_at, id LIMIT $2)";
+    purge(pools, statement, before, limit).await
+}
+
 pub(crate) async fn reports(pools: &Pools, before: &Day, limit: u32) -> Result<u64> {
     let mut tx = pools.begin().await?;
     let deleted = sqlx::query::<Db>(
@@ -78,45 +114,67 @@ pub(crate) async fn ended_before(
     after: Option<&EndedCursor>,
     limit: u32,
 ) -> Result<Vec<EndedCursor>> {
-    let rows = sqlx::query_as::<Db, (Instant, String)>(concat!(
+    let statement = concat!(
         "SELECT o.updated_at, o.id FROM orders o WHERE ",
         ended!(),
         " AND (o.updated_at, o.id) > ($2, $3) ORDER BY o.updated_at, o.id LIMIT $4"
-    ))
-    .bind(cut(before))
-    .bind(after.map_or(Instant::UNIX_EPOCH, |a| cut(a.updated_at)))
-    .bind(after.map_or("", |a| a.id.as_str()))
-    .bind(i64::from(limit))
-    .fetch_all(&pools.read)
-    .await?;
+    );
+    ended_page(pools, statement, before, after, limit).await
+}
+
+pub(crate) async fn with_timeline_before(
+    pools: &Pools,
+    before: Instant,
+    after: Option<&EndedCursor>,
+    limit: u32,
+) -> Result<Vec<EndedCursor>> {
+    let statement = concat!(
+        "SELECT o.updated_at, o.id FROM orders o WHERE ",
+        ended!(),
+        " AND (o.updated_at, o.id) > ($2, $3) AND EXISTS (SELECT 1 FROM timeline t WHERE t.order_id = o.id)
+          ORDER BY o.updated_at, o.id LIMIT $4"
+    );
+    ended_page(pools, statement, before, after, limit).await
+}
+
+async fn ended_page(
+    pools: &Pools,
+    statement: &'static str,
+    before: Instant,
+    after: Option<&EndedCursor>,
+    limit: u32,
+) -> Result<Vec<EndedCursor>> {
+    let rows = sqlx::query_as::<Db, (Instant, String)>(statement)
+        .bind(cut(before))
+        .bind(after.map_or(Instant::UNIX_EPOCH, |a| cut(a.updated_at)))
+        .bind(after.map_or("", |a| a.id.as_str()))
+        .bind(i64::from(limit))
+        .fetch_all(&pools.read)
+        .await?;
     rows.into_iter().map(|(updated_at, id)| Ok(EndedCursor { updated_at, id: OrderId::parse(id)? })).collect()
 }
 
-/// Locks the order if it ended before and is at rest.
+/// Locks the order, and answers whether it ended before and is at rest. Asked only under the lock: a statement that waits for a lock
+/// goes on with what it saw before it waited, and whoever held it may have accepted a refund or a return.
 async fn lock_at_rest(connection: &mut Conn, order: &OrderId, before: Instant) -> Result<bool> {
-    let locked = sqlx::query_scalar::<Db, String>(concat!(
+    sqlx::query_scalar::<Db, String>(concat!("SELECT o.id FROM orders o WHERE o.id = $1", for_update!("o")))
+        .bind(order.as_str())
+        .fetch_optional(&mut *connection)
+        .await?;
+    let at_rest = sqlx::query_scalar::<Db, String>(concat!(
         "SELECT o.id FROM orders o WHERE o.id = $2 AND ",
         ended!(),
         " AND ",
         at_rest!(),
-        for_update!("o")
     ))
     .bind(cut(before))
     .bind(order.as_str())
     .fetch_optional(connection)
     .await?;
-    Ok(locked.is_some())
+    Ok(at_rest.is_some())
 }
 
 pub(crate) async fn timeline(pools: &Pools, order: &OrderId, before: Instant) -> Result<bool> {
-    // most timelines of this age are gone: looked for without a lock
-    let any = sqlx::query_scalar::<Db, i64>("SELECT seq FROM timeline WHERE order_id = $1 LIMIT 1")
-        .bind(order.as_str())
-        .fetch_optional(&pools.read)
-        .await?;
-    if any.is_none() {
-        return Ok(false);
-    }
     let mut tx = pools.begin().await?;
     if !lock_at_rest(&mut tx, order, before).await? {
         return Ok(false);
@@ -141,7 +199,7 @@ const BESIDE: [&str; 10] = [
     "DELETE FROM bookings WHERE key > $1 || '-' AND key < $1 || '.'",
 ];
 
-pub(crate) async fn order(pools: &Pools, order: &OrderId, before: Instant) -> Result<bool> {
+pub(crate) async fn order(pools: &Pools, order: &OrderId, before: Instant, now: Instant) -> Result<bool> {
     let mut tx = pools.begin().await?;
     if !lock_at_rest(&mut tx, order, before).await? {
         return Ok(false);
@@ -150,6 +208,11 @@ pub(crate) async fn order(pools: &Pools, order: &OrderId, before: Instant) -> Re
         sqlx::query::<Db>(statement).bind(order.as_str()).execute(&mut *tx).await?;
     }
     sqlx::query::<Db>("DELETE FROM orders WHERE id = $1").bind(order.as_str()).execute(&mut *tx).await?;
+    sqlx::query::<Db>("INSERT INTO gone_orders (id, gone_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING")
+        .bind(order.as_str())
+        .bind(cut(now))
+        .execute(&mut *tx)
+        .await?;
     tx.commit().await?;
     Ok(true)
 }

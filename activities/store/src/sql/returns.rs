@@ -8,11 +8,11 @@ use oms_domain::refund::RefundId;
 use oms_domain::returning::{Return, ReturnId, ReturnState, returnable, returnable_from};
 use oms_domain::stock::demand;
 use serde_json::Value;
-use sqlx::QueryBuilder;
 use sqlx::types::Json;
+use sqlx::{FromRow, QueryBuilder, Row};
 
 use super::orders::order_locked;
-use super::{Conn, Db, Pools, cut, signed, unsigned};
+use super::{Conn, Db, Pools, RawRow, cut, readable, signed, unsigned};
 use crate::orders::StoredOrder;
 use crate::returns::{NewReturn, ReturnCursor, ReturnRefund, ReturnRequested, StoredReturn};
 use crate::{Result, StoreError};
@@ -62,6 +62,16 @@ macro_rules! select {
             $rest
         )
     };
+}
+
+/// The returns of these rows that can be read.
+fn all_readable(rows: &[RawRow]) -> Result<Vec<StoredReturn>> {
+    let mut returns = Vec::new();
+    for row in rows {
+        let read = ReturnRow::from_row(row).map_err(StoreError::from).and_then(ReturnRow::read);
+        returns.extend(readable("returns", row.try_get("id")?, read));
+    }
+    Ok(returns)
 }
 
 async fn one_on(connection: &mut Conn, id: &ReturnId) -> Result<Option<StoredReturn>> {
@@ -130,18 +140,42 @@ pub(crate) async fn page(
 }
 
 pub(crate) async fn unstarted(pools: &Pools, limit: u32) -> Result<Vec<StoredReturn>> {
-    let rows = sqlx::query_as::<Db, ReturnRow>(select!("WHERE r.started_at IS NULL ORDER BY r.created_at, r.id LIMIT $1"));
-    let rows = rows.bind(i64::from(limit)).fetch_all(&pools.read).await?;
-    rows.into_iter().map(ReturnRow::read).collect()
+    let rows = sqlx::query::<Db>(select!("WHERE r.started_at IS NULL ORDER BY r.created_at, r.id LIMIT $1"));
+    all_readable(&rows.bind(i64::from(limit)).fetch_all(&pools.read).await?)
 }
 
 pub(crate) async fn mark_started(pools: &Pools, id: &ReturnId, now: Instant) -> Result<()> {
     let mut tx = pools.begin().await?;
-    sqlx::query::<Db>("UPDATE returns SET started_at = $2 WHERE id = $1 AND started_at IS NULL")
+    sqlx::query::<Db>("UPDATE returns SET started_at = $2, looked_at = $2 WHERE id = $1 AND started_at IS NULL")
         .bind(id.as_str())
         .bind(cut(now))
         .execute(&mut *tx)
         .await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+pub(crate) async fn to_look_after(pools: &Pools, before: Instant, limit: u32, now: Instant) -> Result<Vec<StoredReturn>> {
+    let mut tx = pools.begin().await?;
+    let ids = sqlx::query_scalar::<Db, String>(concat!(
+        "WITH due AS MATERIALIZED (SELECT id FROM returns WHERE looked_at < $1 ORDER BY looked_at, id LIMIT $2",
+        skip_locked!(),
+        ") UPDATE returns SET looked_at = $3 WHERE id IN (SELECT id FROM due) RETURNING id"
+    ))
+    .bind(cut(before))
+    .bind(i64::from(limit))
+    .bind(cut(now))
+    .fetch_all(&mut *tx)
+    .await?;
+    let rows = sqlx::query::<Db>(concat!(select!("WHERE r.id IN "), each!("$1")));
+    let rows = rows.bind(Json(ids)).fetch_all(&mut *tx).await?;
+    tx.commit().await?;
+    all_readable(&rows)
+}
+
+pub(crate) async fn looked_after(pools: &Pools, id: &ReturnId) -> Result<()> {
+    let mut tx = pools.begin().await?;
+    sqlx::query::<Db>("UPDATE returns SET looked_at = NULL WHERE id = $1").bind(id.as_str()).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(())
 }

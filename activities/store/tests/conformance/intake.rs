@@ -22,6 +22,13 @@ async fn prices_freeze(world: World) {
     world.store.put_product(&product("a", 9), at(1)).await.unwrap();
     let Intake::Known(known) = world.store.intake(&new_order("k"), &RULES, at(2)).await.unwrap() else { panic!() };
     assert_eq!(known, StoredOrder { intake_at: kept(2), ..placed });
+    // the terms too: whoever starts its run later starts it on those
+    let later = NewOrder { terms: serde_json::json!({"deadlines": 8}), ..new_order("k") };
+    assert!(matches!(world.store.intake(&later, &RULES, at(3)).await.unwrap(), Intake::Known(_)));
+    assert_eq!(world.store.order_terms(&order_id("k")).await.unwrap().unwrap()["deadlines"], 7);
+    assert_eq!(world.store.order_terms(&order_id("l")).await.unwrap(), None);
+    world.sql("UPDATE orders SET terms = NULL").await;
+    assert_eq!(world.store.order_terms(&order_id("k")).await.unwrap(), None, "placed before they were kept");
 }
 
 async fn what_it_brings_along(world: World) {

@@ -11,6 +11,7 @@ on_both!(
     batches_and_ends,
     outbox_in_order,
     a_failed_message_waits_for_a_person,
+    a_message_fails_although_its_order_cannot_be_read,
     sent_again_by_hand,
     what_is_told_is_kept_with_the_message,
     one_alert_per_kind_and_window,
@@ -58,6 +59,11 @@ async fn batches_and_ends(world: World) {
     assert_eq!(store.messages_of(&order_id("o-2")).await.unwrap()[0].id, second[0], "the oldest go first");
     let open = store.claimed_batches(at(20), 9).await.unwrap();
     assert_eq!(open, [Batch { batch_id: "first".to_owned(), messages: first.clone() }]);
+    // one that is alive makes room for those that may not be
+    store.batch_is_alive("first", at(30)).await.unwrap();
+    let oldest = store.claimed_batches(at(31), 1).await.unwrap();
+    assert_eq!(oldest, [Batch { batch_id: "second".to_owned(), messages: second.clone() }]);
+    store.batch_is_alive("second", at(31)).await.unwrap();
     let message = store.message(&first[0]).await.unwrap().unwrap();
     assert_eq!((message.state, message.topic, message.fact_at), (MessageState::Claimed, Topic::Confirmed, kept(5)));
     assert_eq!(Some(&message.order), store.order(&message.order_id).await.unwrap().as_ref());
@@ -125,6 +131,17 @@ fn wish(id: &oms_domain::ids::MessageId, request: &str) -> Resend {
         reason: oms_domain::life::Why::parse("never arrived").unwrap(),
         actor: "ada".into(),
     }
+}
+
+async fn a_message_fails_although_its_order_cannot_be_read(world: World) {
+    let store = &world.store;
+    told(&world, 1).await;
+    let id = store.claim_messages("first", 1, at(10)).await.unwrap().remove(0);
+    world.sql("UPDATE orders SET life = '{}'").await;
+    store.mark_failed(&id, "its order cannot be read", at(11)).await.unwrap();
+    assert_eq!(store.claimed_batches(at(99), 9).await.unwrap(), [], "it keeps no batch open");
+    let items = store.review_items(&ItemFilter::default(), None, 9).await.unwrap();
+    assert_eq!((items.len(), items[0].subject.as_str(), &items[0].order_id), (1, id.as_str(), &None));
 }
 
 async fn sent_again_by_hand(world: World) {

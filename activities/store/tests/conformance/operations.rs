@@ -13,6 +13,7 @@ on_both!(
     switches,
     what_a_redrive_matches,
     a_redrive_is_worked_off_once,
+    a_redrive_ends_whoever_is_last,
     a_lease_runs_out,
     hand_offs,
     what_stands_still_is_counted,
@@ -140,6 +141,28 @@ async fn a_redrive_is_worked_off_once(world: World) {
     assert_eq!(store.redrive("r-9").await.unwrap(), None);
 }
 
+/// Its last orders are noted at the same moment, each by a transaction that does not see the others'.
+async fn a_redrive_ends_whoever_is_last(world: World) {
+    five(&world).await;
+    for round in 0..40 {
+        let id = format!("r-{round}");
+        world.store.begin_redrive(&redrive(&id, &["a", "b", "c"]), at(100)).await.unwrap();
+        race(3, |n| {
+            let (store, id, order) = (world.store.clone(), id.clone(), order_id(["a", "b", "c"][n]));
+            async move { store.note_redriven(&id, &order, RedriveOutcome::Nudged, "told", at(110)).await.unwrap() }
+        })
+        .await;
+        assert_eq!(world.store.redrive(&id).await.unwrap().unwrap().state, RedriveState::Done, "round {round}");
+    }
+    // one that was left behind is ended by whoever finds nothing to do
+    world.sql("UPDATE redrives SET state = 'running', finished_at = NULL WHERE id IN ('r-0', 'r-1')").await;
+    world.sql("UPDATE redrive_orders SET outcome = NULL, at = NULL WHERE redrive_id = 'r-1'").await;
+    for (id, state) in [("r-0", RedriveState::Done), ("r-1", RedriveState::Running)] {
+        world.store.finish_redrive(id, at(120)).await.unwrap();
+        assert_eq!(world.store.redrive(id).await.unwrap().unwrap().state, state);
+    }
+}
+
 async fn a_lease_runs_out(world: World) {
     let store = &world.store;
     five(&world).await;
@@ -175,6 +198,20 @@ async fn hand_offs(world: World) {
     assert_eq!(waiting(11).await, "abc");
     let rows = store.unacknowledged(at(11), None, 1).await.unwrap();
     assert_eq!((rows.len(), rows[0].since), (1, kept(10)));
+    // of one that a person knows, or has decided, nobody is called again
+    let known = NewItem {
+        id: "item-known".to_owned(),
+        kind: NO_ACKNOWLEDGEMENT.to_owned(),
+        order_id: Some(order_id("c")),
+        shipment_id: Some(shipment_id("c", 1)),
+        subject: shipment_id("c", 1).to_string(),
+        detail: "look".to_owned(),
+        source: ItemSource::Watchdog,
+    };
+    store.open_item(&known, at(12)).await.unwrap();
+    assert_eq!(waiting(13).await, "ab");
+    store.settle_item("item-known", at(14)).await.unwrap();
+    assert_eq!(waiting(15).await, "abc");
     assert_eq!(store.unacknowledged(at(11), Some(&rows[0].shipment_id), 9).await.unwrap().len(), 2);
 
     let first = store.acknowledge(&shipment_id("a", 1), "clerk", at(20)).await.unwrap();

@@ -170,6 +170,30 @@ async fn overdue(world: World) {
     assert_eq!(found[0], first);
     assert_eq!(store.overdue_orders(at(late), 1).await.unwrap(), [first]);
     assert_eq!(store.overdue_orders(at(10), 9).await.unwrap(), [], "the end of the time is still in time");
+
+    let item = |id: &str, kind: &str, source| NewItem {
+        id: id.to_owned(),
+        kind: kind.to_owned(),
+        order_id: Some(order_id("dated")),
+        shipment_id: None,
+        subject: order_id("dated").to_string(),
+        detail: "look".to_owned(),
+        source,
+    };
+    // these say nothing about whether its run goes on
+    for (id, kind, source) in [
+        ("item-0001", NO_ACKNOWLEDGEMENT, ItemSource::Watchdog),
+        ("item-0002", REFUND_STUCK, ItemSource::Watchdog),
+        ("item-0003", TERMINATED, ItemSource::Reconciliation),
+    ] {
+        store.open_item(&item(id, kind, source), at(20)).await.unwrap();
+    }
+    assert_eq!(store.overdue_orders(at(late), 9).await.unwrap().len(), 2);
+    store.open_item(&item("item-0004", SILENT, ItemSource::Watchdog), at(20)).await.unwrap();
+    let unseen = store.overdue_orders(at(late), 9).await.unwrap();
+    assert_eq!(unseen.iter().map(|o| o.id.clone()).collect::<Vec<_>>(), [order_id("undated")], "one is seen already");
+    store.settle_item("item-0004", at(21)).await.unwrap();
+    assert_eq!(store.overdue_orders(at(late), 9).await.unwrap().len(), 2);
 }
 
 async fn evidence(world: World) {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use sqlx::{ConnectOptions, Connection, Executor};
 
@@ -84,4 +85,47 @@ pub(crate) async fn database() -> String {
     connection.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
     connection.close().await.unwrap();
     format!("{base}/{name}")
+}
+
+/// Another process in the middle of a transaction.
+pub(crate) struct Session(sqlx::PgConnection);
+
+impl Session {
+    pub(crate) async fn begin(url: &str) -> Self {
+        let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
+        let mut session = Self(options.connect().await.unwrap());
+        session.run("BEGIN").await;
+        session
+    }
+
+    pub(crate) async fn run(&mut self, statement: &'static str) {
+        self.0.execute(statement).await.unwrap();
+    }
+
+    /// Until somebody waits for a lock that this transaction holds.
+    pub(crate) async fn until_awaited(&mut self) {
+        const WAITING: &str = "SELECT COUNT(*) FROM pg_locks
+             WHERE NOT granted AND locktype = 'transactionid' AND transactionid = pg_current_xact_id()::xid";
+        let deadline = Instant::now() + Duration::from_secs(4);
+        while sqlx::query_scalar::<_, i64>(WAITING).fetch_one(&mut self.0).await.unwrap() == 0 {
+            assert!(Instant::now() < deadline, "nobody waits for what this transaction holds");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Until somebody waits for a table of this database, or nobody does any more.
+    pub(crate) async fn until_table_wanted(&mut self, wanted: bool) {
+        const WAITING: &str = "SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while (sqlx::query_scalar::<_, i64>(WAITING).fetch_one(&mut self.0).await.unwrap() > 0) != wanted {
+            assert!(Instant::now() < deadline, "wanted: {wanted}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub(crate) async fn commit(mut self) {
+        self.run("COMMIT").await;
+        self.0.close().await.unwrap();
+    }
 }

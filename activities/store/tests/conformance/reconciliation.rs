@@ -7,18 +7,21 @@ use oms_domain::event::FactKind;
 use oms_domain::life::Life;
 use oms_domain::order::Status;
 use oms_domain::reconciliation::{Action, Day, Finding, FindingKind, Remedy, Sums};
-use oms_domain::shipment::ShipmentStatus;
+use oms_domain::shipment::{ScanResult, ScanType, ShipmentStatus};
 use oms_store::*;
 use sqlx::{ConnectOptions, Row};
 
 on_both!(
     reports_keep_what_was_found,
     what_is_in_order_again_is_known,
+    what_was_not_judged_is_not_in_order,
     our_side_of_the_books,
+    what_cannot_be_undone_is_known_whatever_the_record_says,
     open_orders_page_through_every_status,
     an_ended_order_goes_with_all_its_rows,
     nobody_s_case_is_deleted,
     events_keys_items_and_reports_go_by_age,
+    what_operators_did_goes_by_age,
 );
 
 fn day(text: &str) -> Day {
@@ -114,9 +117,28 @@ async fn what_is_in_order_again_is_known(world: World) {
     store.write_findings(&days[1], std::slice::from_ref(&still), at(110)).await.unwrap();
     store.settle_finding(&days[1], &still, (Action::Queued, Some(&still.item(1))), at(111)).await.unwrap();
     // what is older than the books that were read may still be wrong
-    assert_eq!(store.items_in_order(at(0), at(100), 9).await.unwrap(), [gone.item(1)]);
+    assert_eq!(store.items_in_order(at(0), at(100), at(100), 9).await.unwrap(), [gone.item(1)]);
     store.settle_item(&gone.item(1), at(120)).await.unwrap();
-    assert!(store.items_in_order(at(0), at(100), 9).await.unwrap().is_empty());
+    assert!(store.items_in_order(at(0), at(100), at(100), 9).await.unwrap().is_empty());
+}
+
+/// With a grace, the order of an item may have changed too lately to be judged again.
+async fn what_was_not_judged_is_not_in_order(world: World) {
+    let store = &world.store;
+    completed(&world, "o").await;
+    let (id, today) = (order_id("o"), day("2027-01-15"));
+    store.begin_report(&today, at(50)).await.unwrap();
+    let found = Finding { order: Some(id.clone()), ..finding(FindingKind::LedgerMismatch, "pay_1", 2) };
+    store.write_findings(&today, std::slice::from_ref(&found), at(50)).await.unwrap();
+    let item = NewItem { order_id: Some(id.clone()), ..item_of(&found) };
+    store.open_item(&item, at(51)).await.unwrap();
+    store.settle_finding(&today, &found, (Action::Queued, Some(&item.id)), at(51)).await.unwrap();
+    let order = store.order(&id).await.unwrap().unwrap();
+    assert_eq!((order.items_open, order.updated_at), (true, kept(20)), "the item is no news of the order");
+    assert_eq!(store.items_in_order(at(0), at(60), at(55), 9).await.unwrap(), [found.item(1)]);
+    store.append(&id, &[fact("refund/1", FactKind::RefundRequested)], Append::default(), None, at(56)).await.unwrap();
+    assert!(store.items_in_order(at(0), at(60), at(55), 9).await.unwrap().is_empty(), "it was not judged");
+    assert_eq!(store.items_in_order(at(0), at(60), at(57), 9).await.unwrap(), [found.item(1)]);
 }
 
 async fn our_side_of_the_books(world: World) {
@@ -170,7 +192,44 @@ async fn our_side_of_the_books(world: World) {
 
     let books = store.order_books(&[order.id.clone(), order_id("nobody")]).await.unwrap();
     assert_eq!(books.keys().collect::<Vec<_>>(), [&order.id]);
-    assert_eq!((books[&order.id].total, books[&order.id].rev), (order.totals.total, 0));
+    let ours = books[&order.id].clone().unwrap();
+    assert_eq!((ours.total, ours.rev), (order.totals.total, 0));
+
+    // a row that cannot be read is there, and hides no other
+    world.sql("UPDATE orders SET life = '{}'").await;
+    let other = world.placed("other", 1).await;
+    let books = store.order_books(&[order.id.clone(), other.id.clone()]).await.unwrap();
+    assert_eq!((books.len(), &books[&order.id], books[&other.id].is_some()), (2, &None, true));
+    let open = store.open_orders_after(None, 9).await.unwrap();
+    let readable: BTreeMap<_, _> = open.into_iter().map(|(cursor, books)| (cursor.id, books.is_some())).collect();
+    assert_eq!(readable, BTreeMap::from([(order.id, false), (other.id, true)]));
+}
+
+async fn what_cannot_be_undone_is_known_whatever_the_record_says(world: World) {
+    let store = &world.store;
+    world.stocked("a", "berlin", 9).await;
+    for key in ["booked", "left", "paid", "reported"] {
+        world.placed(key, 0).await;
+        world.reserve(key, &[("a", 2)], 1).await;
+        let confirmed = Life { shipments: vec![shipment(key, 1, ShipmentStatus::Booked)], ..life(Status::Confirmed) };
+        store.record(&Record { confirm: true, ..record(key, 1, confirmed, vec![]) }, at(2)).await.unwrap();
+        store.record_scan(&scan(key, "e-1", ScanType::Packed), at(3)).await.unwrap();
+        let refused = CaptureOutcome::Refused;
+        let (order, operation) = (order_id(key), format!("{key}/refused"));
+        store.record_capture(&order, &operation, "pay_1", &shipment_id(key, 1), eur(100), refused, at(3)).await.unwrap();
+        assert!(!store.is_past_undo(&order_id(key)).await.unwrap(), "{key}");
+    }
+    store.commit_stock(&parcel("left", "berlin", &[("a", 2)]), at(4)).await.unwrap();
+    let (paid, taken) = (order_id("paid"), CaptureOutcome::Captured);
+    store.record_capture(&paid, "paid/taken", "pay_1", &shipment_id("paid", 1), eur(100), taken, at(4)).await.unwrap();
+    let told = Record {
+        scans: vec![(scan("reported", "e-2", ScanType::Shipped), ScanResult::Applied)],
+        ..record("reported", 1, life(Status::Placed), vec![])
+    };
+    store.record(&told, at(4)).await.unwrap();
+    for (key, past) in [("booked", false), ("left", true), ("paid", true), ("reported", true)] {
+        assert_eq!(store.is_past_undo(&order_id(key)).await.unwrap(), past, "{key}");
+    }
 }
 
 async fn open_orders_page_through_every_status(world: World) {
@@ -190,7 +249,7 @@ async fn open_orders_page_through_every_status(world: World) {
             let page = store.open_orders_after(after.as_ref(), limit).await.unwrap();
             after = page.last().map(|(cursor, _)| cursor.clone());
             let last = page.len() < limit as usize;
-            seen.extend(page.into_iter().map(|(_, books)| books.id));
+            seen.extend(page.into_iter().map(|(_, books)| books.unwrap().id));
             if last {
                 break;
             }
@@ -262,27 +321,35 @@ async fn an_ended_order_goes_with_all_its_rows(world: World) {
     completed(&world, "o").await;
     completed(&world, "other").await;
     let id = order_id("o");
-    assert!(!store.purge_order(&id, at(99)).await.unwrap(), "an event is not published");
+    assert!(!store.purge_order(&id, at(99), at(200)).await.unwrap(), "an event is not published");
     publish(&world).await;
-    assert!(!store.purge_order(&id, at(20)).await.unwrap(), "too young");
+    assert!(!store.purge_order(&id, at(20), at(200)).await.unwrap(), "too young");
     let ended = store.ended_before(at(99), None, 9).await.unwrap();
     assert_eq!(ended.len(), 2);
     assert_eq!(store.ended_before(at(99), Some(&ended[0]), 9).await.unwrap(), ended[1..]);
     assert!(store.ended_before(at(20), None, 9).await.unwrap().is_empty());
 
+    assert_eq!(store.with_timeline_before(at(99), None, 9).await.unwrap(), ended);
     assert!(store.purge_timeline(&id, at(99)).await.unwrap());
+    let left = store.with_timeline_before(at(99), None, 9).await.unwrap();
+    assert_eq!(left.iter().map(|o| &o.id).collect::<Vec<_>>(), [&order_id("other")]);
     assert!(!store.purge_timeline(&id, at(99)).await.unwrap(), "once");
     assert!(store.timeline(&id).await.unwrap().is_empty() && store.order(&id).await.unwrap().is_some());
 
     let before = rows_of(&world, order_id("other").as_str()).await;
-    assert!(store.purge_order(&id, at(99)).await.unwrap());
-    assert!(!store.purge_order(&id, at(99)).await.unwrap(), "once");
+    assert!(store.purge_order(&id, at(99), at(200)).await.unwrap());
+    assert!(!store.purge_order(&id, at(99), at(200)).await.unwrap(), "once");
     assert_eq!(store.order(&id).await.unwrap(), None);
     // stock on hand is the sum of its movements, and what an operator or an upload did is their story
     let kept = ["movements", "import_rows", "redrive_orders", "reconciliation_findings"];
     let left: Vec<_> = rows_of(&world, id.as_str()).await.into_iter().filter(|(_, n)| *n > 0).collect();
     assert!(left.iter().all(|(table, _)| kept.contains(&table.as_str())), "{left:?}");
     assert_eq!(rows_of(&world, order_id("other").as_str()).await, before, "nothing of another order");
+    // the same key would make the same id, and its effects the keys of those of the order that is gone
+    for again in [new_order("o"), NewOrder { fingerprint: "0".repeat(64), ..new_order("o") }] {
+        assert_eq!(store.intake(&again, &RULES, at(300)).await.unwrap(), Intake::Gone);
+    }
+    assert!(matches!(store.intake(&new_order("new"), &RULES, at(300)).await.unwrap(), Intake::Placed(_)));
     world.balanced(99).await;
 }
 
@@ -292,7 +359,7 @@ async fn nobody_s_case_is_deleted(world: World) {
     publish(&world).await;
     let (id, before) = (order_id("o"), at(99));
     let waits = async |why: &str| {
-        assert!(!store.purge_order(&id, before).await.unwrap(), "{why}");
+        assert!(!store.purge_order(&id, before, at(200)).await.unwrap(), "{why}");
         assert!(!store.purge_timeline(&id, before).await.unwrap(), "{why}");
     };
     let item = NewItem {
@@ -343,7 +410,7 @@ async fn nobody_s_case_is_deleted(world: World) {
     world.sql("UPDATE orders SET status = 'shipped'").await;
     waits("still open").await;
     world.sql("UPDATE orders SET status = 'completed'").await;
-    assert!(store.purge_order(&id, before).await.unwrap());
+    assert!(store.purge_order(&id, before, at(200)).await.unwrap());
 }
 
 async fn events_keys_items_and_reports_go_by_age(world: World) {
@@ -378,4 +445,80 @@ async fn events_keys_items_and_reports_go_by_age(world: World) {
     assert_eq!(store.purge_items(at(61), 9).await.unwrap(), 1);
     assert_eq!(store.purge_reports(&reports[2], 9).await.unwrap(), 1);
     assert!(store.report(&reports[2]).await.unwrap().is_some());
+}
+
+async fn what_operators_did_goes_by_age(world: World) {
+    let store = &world.store;
+    completed(&world, "o").await;
+    let item = NewItem {
+        id: "item-0001".to_owned(),
+        kind: "lost".to_owned(),
+        order_id: None,
+        shipment_id: None,
+        subject: "s".to_owned(),
+        detail: "gone".to_owned(),
+        source: ItemSource::Watchdog,
+    };
+    store.open_item(&item, at(30)).await.unwrap();
+    store.raise_alerts(&[AlertWay::Mail], std::time::Duration::from_secs(60), at(31)).await.unwrap();
+    assert_eq!(store.purge_alerts(at(31), 9).await.unwrap(), 0, "too young");
+    store.settle_item("item-0001", at(32)).await.unwrap();
+    assert_eq!(store.purge_items(at(33), 9).await.unwrap(), 1);
+    assert_eq!(store.purge_alerts(at(32), 9).await.unwrap(), 1);
+    assert_eq!(store.purge_alerts(at(99), 9).await.unwrap(), 0, "the alert and what it had told");
+
+    let redrive = |id: &str, ids: Vec<oms_domain::ids::OrderId>| NewRedrive {
+        id: id.to_owned(),
+        filter: RedriveFilter { ids, ..Default::default() },
+        asked: serde_json::json!({}),
+        from: RedriveFrom::Now,
+        rate: 1,
+        actor: "ada".to_owned(),
+    };
+    store.begin_redrive(&redrive("r-open", vec![order_id("o")]), at(40)).await.unwrap();
+    store.begin_redrive(&redrive("r-done", Vec::from([order_id("x")])), at(40)).await.unwrap();
+    assert_eq!(store.purge_redrives(at(40), 9).await.unwrap(), 0, "too young");
+    assert_eq!(store.purge_redrives(at(99), 9).await.unwrap(), 1, "what is under way stays");
+    assert!(store.redrive("r-done").await.unwrap().is_none() && store.redrive("r-open").await.unwrap().is_some());
+
+    world
+        .sql(
+            "INSERT INTO imports (id, upload, client, state, row_count, placed, refused, created_at, touched_at, started_at, finished_at)
+             SELECT 'import-1', 'upload-1', 'public', 'done', 2, 2, 0, placed_at, placed_at, placed_at, placed_at FROM orders",
+        )
+        .await;
+    world
+        .sql("INSERT INTO import_rows (upload, number, status) VALUES ('upload-1', 1, 'placed'), ('upload-1', 2, 'placed')")
+        .await;
+    assert_eq!(store.purge_imports(at(0), 9).await.unwrap(), 0, "too young");
+    let purged = [store.purge_imports(at(1), 9).await.unwrap(), store.purge_imports(at(1), 9).await.unwrap()];
+    assert_eq!(purged, [2, 1], "its rows first");
+    assert_eq!(store.purge_imports(at(99), 9).await.unwrap(), 0);
+}
+
+/// The janitor has looked at an order, and waits for its row, when the holder of that row accepts a refund or a return.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs postgres"]
+async fn an_order_does_not_go_with_what_was_accepted_a_moment_ago() {
+    const ACCEPTED: [&str; 2] = [
+        "INSERT INTO refunds (id, order_id, state, amount_minor, currency, asked, breakdown, reason, actor, terms, created_at,
+             updated_at) SELECT 'refund-1', id, 'requested', 5, 'EUR', '{}', '{}', 'r', 'a', '{}', placed_at, placed_at FROM orders",
+        "INSERT INTO returns (id, order_id, state, rev, body, refund_shipping, auto_approve, location, reason, actor, terms,
+             created_at, updated_at)
+         SELECT 'return-1', id, 'requested', 0, '{}', FALSE, FALSE, 'berlin', 'r', 'a', '{}', placed_at, placed_at FROM orders",
+    ];
+    for accepted in ACCEPTED {
+        let world = World::postgres().await;
+        completed(&world, "o").await;
+        publish(&world).await;
+        let mut other = crate::postgres::Session::begin(&world.url).await;
+        other.run("SELECT id FROM orders FOR NO KEY UPDATE").await;
+        other.run(accepted).await;
+        let store = world.store.clone();
+        let purge = tokio::spawn(async move { store.purge_order(&order_id("o"), at(99), at(200)).await.unwrap() });
+        other.until_awaited().await;
+        other.commit().await;
+        assert!(!purge.await.unwrap(), "{accepted}");
+        assert!(world.store.order(&order_id("o")).await.unwrap().is_some(), "{accepted}");
+    }
 }

@@ -17,6 +17,7 @@ on_both!(
     confirm_races_expiry,
     scans_from_both_doors,
     append_after_the_end,
+    the_last_record_s_repeat,
     append_beside_an_open_run,
     messages_that_repeat,
     due_and_build,
@@ -245,6 +246,38 @@ async fn append_after_the_end(world: World) {
     .await;
     assert_eq!(tally(appended).into_keys().collect::<Vec<_>>(), (3..=12).collect::<Vec<_>>());
     assert!(store.append(&order_id("nobody"), &[], Append::default(), None, at(3)).await.is_err());
+}
+
+/// The worker of an order's last record died before it could answer, and something was appended before the record is tried again.
+async fn the_last_record_s_repeat(world: World) {
+    let store = &world.store;
+    let id = order_id("o");
+    world.placed("o", 0).await;
+    let over = Life { status: Status::Cancelled, ..confirmed("o") };
+    let last = record("o", 7, over.clone(), vec![fact("cancelled", OrderCancelled)]);
+    store.record(&last, at(1)).await.unwrap();
+    let attention =
+        Attention { code: "left_anyway".to_owned(), shipment: None, detail: "call the carrier".to_owned(), since: at(2) };
+    let change = Append {
+        attention: Some(attention),
+        shipment_status: Some((shipment_id("o", 1), ShipmentStatus::Shipped)),
+        ..Append::default()
+    };
+    store.append(&id, &[fact("aftermath/e-1", StockDeparted)], change, None, at(2)).await.unwrap();
+    let appended = store.order(&id).await.unwrap().unwrap();
+    assert_eq!((appended.rev, appended.life.attention.len()), (8, 1));
+
+    let told = store.record(&last, at(3)).await.unwrap();
+    assert_eq!(told, Recorded { rev: 7, seq: 2, status: Status::Cancelled, lapsed: false }, "its run was not reset");
+    assert_eq!(store.order(&id).await.unwrap().unwrap(), appended, "and nothing is taken back");
+
+    // a run that was reset is told so by the first record of its second life, and shows its end under a newer number
+    let earlier = store.record(&record("o", 3, confirmed("o"), vec![]), at(4)).await.unwrap();
+    assert_eq!((earlier.rev, earlier.status), (8, Status::Cancelled));
+    let end = store.record(&record("o", 9, over.clone(), vec![]), at(5)).await.unwrap();
+    assert_eq!(end.rev, 9);
+    let order = store.order(&id).await.unwrap().unwrap();
+    assert_eq!((order.rev, order.life), (9, over));
 }
 
 /// A story beside an open run adds facts, reports and items, and leaves the order's state to its run.

@@ -14,7 +14,9 @@ on_both!(
     sums_never_exceed_what_was_taken,
     the_gateways_answers,
     several_payments,
-    starts
+    starts,
+    one_looks_after_a_run,
+    one_that_cannot_be_read_keeps_nobody_waiting,
 );
 
 fn asked(order: &str, id: &str, ask: Ask) -> NewRefund {
@@ -198,4 +200,37 @@ async fn starts(world: World) {
         store.mark_refund_started(&refund.id, at(3)).await.unwrap();
     }
     assert!(store.unstarted_refunds(9).await.unwrap().is_empty());
+}
+
+/// A started refund is looked at by one process at a time, at intervals, until it is over.
+async fn one_looks_after_a_run(world: World) {
+    let store = &world.store;
+    paid(&world, "o").await;
+    let refund = accepted(store.request_refund(&asked("o", "1", sum(1)), at(2)).await.unwrap());
+    assert!(store.refunds_to_look_after(at(99), 9, at(99)).await.unwrap().is_empty(), "it is not started");
+    store.mark_refund_started(&refund.id, at(3)).await.unwrap();
+    assert!(store.refunds_to_look_after(at(3), 9, at(4)).await.unwrap().is_empty(), "it was started just now");
+    let looks = race(4, |_| {
+        let store = world.store.clone();
+        async move { store.refunds_to_look_after(at(100), 9, at(100)).await.unwrap() }
+    })
+    .await;
+    assert_eq!(looks.concat(), std::slice::from_ref(&refund));
+    assert_eq!(store.refunds_to_look_after(at(101), 9, at(200)).await.unwrap(), [refund.clone()], "until it is over");
+    store.refund_is_over(&refund.id).await.unwrap();
+    assert!(store.refunds_to_look_after(at(999), 9, at(999)).await.unwrap().is_empty());
+}
+
+async fn one_that_cannot_be_read_keeps_nobody_waiting(world: World) {
+    let store = &world.store;
+    paid(&world, "o").await;
+    let bad = accepted(store.request_refund(&asked("o", "1", sum(1)), at(2)).await.unwrap());
+    world.sql("UPDATE refunds SET breakdown = '[]'").await;
+    paid(&world, "p").await;
+    let good = accepted(store.request_refund(&asked("p", "1", sum(1)), at(3)).await.unwrap());
+    assert_eq!(store.unstarted_refunds(9).await.unwrap(), std::slice::from_ref(&good));
+    for refund in [&bad, &good] {
+        store.mark_refund_started(&refund.id, at(4)).await.unwrap();
+    }
+    assert_eq!(store.refunds_to_look_after(at(99), 9, at(99)).await.unwrap(), [good]);
 }

@@ -14,7 +14,9 @@ on_both!(
     records_go_forward,
     refunds_are_shown,
     lists,
-    restocked_once
+    restocked_once,
+    one_looks_after_a_run,
+    one_that_cannot_be_read_keeps_nobody_waiting,
 );
 
 fn asked(order: &str, id: &str, units: u32) -> NewReturn {
@@ -195,4 +197,32 @@ async fn restocked_once(world: World) {
     assert!(store.restock(&second, at(5)).await.unwrap());
     assert_eq!(world.available("a", 5).await, 4);
     world.balanced(5).await;
+}
+
+/// A started return is looked at by one process at a time, at intervals, until it is over.
+async fn one_looks_after_a_run(world: World) {
+    let store = &world.store;
+    delivered(&world, "o").await;
+    let stored = accepted(store.request_return(&asked("o", "1", 1), at(2)).await.unwrap());
+    store.mark_return_started(&stored.id, at(3)).await.unwrap();
+    assert!(store.returns_to_look_after(at(3), 9, at(4)).await.unwrap().is_empty(), "it was started just now");
+    let looks = race(4, |_| {
+        let store = world.store.clone();
+        async move { store.returns_to_look_after(at(100), 9, at(100)).await.unwrap() }
+    })
+    .await;
+    assert_eq!(looks.concat(), std::slice::from_ref(&stored));
+    assert_eq!(store.returns_to_look_after(at(101), 9, at(200)).await.unwrap(), [stored.clone()], "until it is over");
+    store.return_is_over(&stored.id).await.unwrap();
+    assert!(store.returns_to_look_after(at(999), 9, at(999)).await.unwrap().is_empty());
+}
+
+async fn one_that_cannot_be_read_keeps_nobody_waiting(world: World) {
+    let store = &world.store;
+    delivered(&world, "o").await;
+    accepted(store.request_return(&asked("o", "1", 1), at(2)).await.unwrap());
+    world.sql("UPDATE returns SET body = '[]'").await;
+    delivered(&world, "p").await;
+    let good = accepted(store.request_return(&asked("p", "1", 1), at(3)).await.unwrap());
+    assert_eq!(store.unstarted_returns(9).await.unwrap(), [good]);
 }

@@ -1,6 +1,6 @@
 //! Connecting and migrating.
 
-use crate::world::World;
+use crate::world::{World, at, wish};
 use oms_store::{Migrated, Store, StoreError};
 
 /// The number of the newest migration.
@@ -91,4 +91,48 @@ async fn postgres_from_empty() {
 #[ignore = "needs postgres"]
 async fn postgres_many_starters() {
     many_starters(World::empty_postgres().await).await;
+}
+
+/// While a table is in use, a migration does not stand in the queue for it for long, because everybody else stands behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs postgres"]
+async fn a_migration_steps_back_from_a_table_in_use() {
+    let world = World::postgres().await;
+    world.sql("DROP TABLE gone_orders").await;
+    world.sql("ALTER TABLE orders DROP COLUMN terms").await;
+    world.sql("ALTER TABLE refunds DROP COLUMN looked_at").await;
+    world.sql("ALTER TABLE returns DROP COLUMN looked_at").await;
+    world.sql("DELETE FROM _sqlx_migrations WHERE version = 13").await;
+    let mut user = crate::postgres::Session::begin(&world.url).await;
+    user.run("LOCK TABLE orders IN ACCESS SHARE MODE").await;
+    let store = world.store.clone();
+    let migration = tokio::spawn(async move { store.migrate().await });
+    user.until_table_wanted(true).await;
+    user.until_table_wanted(false).await;
+    user.commit().await;
+    assert_eq!(migration.await.unwrap().unwrap().to, newest());
+    world.store.check_schema().await.unwrap();
+}
+
+/// Somebody has set the server to another isolation.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs postgres"]
+async fn verbs_read_what_was_committed_however_the_server_is_set() {
+    let world = World::postgres().await;
+    world
+        .sql(
+            "DO $$ BEGIN
+                 EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = %L', current_database(), 'serializable');
+             END $$",
+        )
+        .await;
+    world.stocked("a", "berlin", 1_000).await;
+    let store = Store::connect(&world.url).await.unwrap();
+    let counted = crate::world::race(16, |n| {
+        let store = store.clone();
+        async move { store.reserve(&wish(&format!("o-{n}"), 1, &[("a", 2)]), at(1)).await.map(|_| ()) }
+    })
+    .await;
+    assert!(counted.iter().all(Result::is_ok), "{counted:?}");
+    world.balanced(1).await;
 }

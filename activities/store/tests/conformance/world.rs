@@ -236,6 +236,7 @@ pub(crate) fn new_order(key: &str) -> NewOrder {
         payment_method: PaymentMethod("pm_card_visa".to_owned()),
         reference: Some(line("ref-1")),
         channel: Some(line("web")),
+        terms: serde_json::json!({"deadlines": 7}),
         test: true,
     }
 }

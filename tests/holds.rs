@@ -31,7 +31,7 @@ async fn a_release_resumes_within_a_second() {
             // the second one: the first placed the hold
             Some(Attributes::WorkflowExecutionUpdateAcceptedEventAttributes(_)) => released = Some(at),
             Some(Attributes::ActivityTaskScheduledEventAttributes(a))
-                if resumed.is_none() && a.activity_type.is_some_and(|kind| kind.name == "shipping.book") =>
+                if resumed.is_none() && a.activity_type.as_ref().is_some_and(|kind| kind.name == "shipping.book") =>
             {
                 resumed = Some(at);
             }

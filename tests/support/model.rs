@@ -191,7 +191,11 @@ impl Model {
                 self.over |= over;
                 Ok(())
             }
-            Sent::Release { id } if answer == Answer::Refused(RefusalCode::NotFound) => self.hear_release(id, Answer::Done),
+            Sent::Release { id } if answer == Answer::Refused(RefusalCode::NotFound) => {
+                // released the first time, or there was no such hold at all
+                let open = self.holds.get(id).is_some_and(|hold| hold.open);
+                self.hear_release(id, if open { Answer::Done } else { answer })
+            }
             Sent::Cancel => {
                 self.cancelled = self.cancelled.max(Cancelled::Perhaps);
                 self.hear(sent, answer)

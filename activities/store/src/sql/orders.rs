@@ -5,7 +5,7 @@ use oms_domain::customer::{Address, Customer, Line};
 use oms_domain::ids::{OrderId, ShipmentId};
 use oms_domain::life::Life;
 use oms_domain::money::Currency;
-use oms_domain::payment::PaymentMethod;
+use oms_domain::payment::{PaymentMethod, PaymentStatus};
 use oms_domain::pricing::{Discount, PriceRules, PricedLine, Totals};
 use oms_domain::shipment::{ScanType, Shipment};
 use oms_domain::shortage::OnShortage;

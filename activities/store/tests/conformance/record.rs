@@ -268,7 +268,11 @@ async fn the_last_record_s_repeat(world: World) {
     assert_eq!((appended.rev, appended.life.attention.len()), (8, 1));
 
     let told = store.record(&last, at(3)).await.unwrap();
-    assert_eq!(told, Recorded { rev: 7, seq: 2, status: Status::Cancelled, lapsed: false }, "its run was not reset");
+    assert_eq!(
+        told,
+        Recorded { rev: 7, seq: 2, status: Status::Cancelled, lapsed: false, behind: false, confirmed_before: false },
+        "its run was not reset"
+    );
     assert_eq!(store.order(&id).await.unwrap().unwrap(), appended, "and nothing is taken back");
 
     // a run that was reset is told so by the first record of its second life, and shows its end under a newer number

@@ -11,8 +11,12 @@ pub mod ledger;
 pub mod mail;
 pub mod payment;
 pub mod sandbox;
+pub mod secret;
 pub mod sms;
 pub mod templates;
+mod web;
+
+pub use web::WebError;
 
 /// Why an outside party gave no answer. `detail` is for operators: it never holds personal data or secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -14,6 +14,7 @@ mod sandbox;
 pub mod stripe;
 pub use sandbox::{
     AuthenticateError, Authentication, OperationKind, OperationResult, SandboxOperation, SandboxPayment, SandboxPayments,
+    StripeAnswer, StripeCall,
 };
 
 /// Holds funds.

@@ -35,6 +35,18 @@ pub enum GatewayError {
     },
 }
 
+/// Answer of a party that takes messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    /// It has taken the message and delivers it.
+    Taken,
+    /// It will never take this message: no attempt will help, a person must look.
+    Refused {
+        /// Its code for why, such as `550` of SMTP.
+        code: String,
+    },
+}
+
 impl GatewayError {
     /// The party did not act.
     pub fn unavailable(detail: impl Into<String>) -> Self {

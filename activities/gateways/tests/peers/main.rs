@@ -3,3 +3,6 @@
 
 mod localstripe;
 mod peer;
+mod smtp;
+mod stripe_client;
+mod twilio;

@@ -125,3 +125,12 @@ async fn carry(client: TcpStream, server: TcpStream, losing: Arc<Mutex<Option<St
         }
     }
 }
+
+/// Runs a Python program and answers what it printed; fails with what it complained about.
+pub(crate) async fn python(program: &str, arguments: &[&str]) -> String {
+    let mut command = tokio::process::Command::new("python3");
+    command.arg("-c").arg(program).args(arguments).kill_on_drop(true);
+    let out = tokio::time::timeout(PATIENT, command.output()).await.expect("the program ends").unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap()
+}

@@ -10,9 +10,10 @@ use std::fmt;
 
 use crate::GatewayError;
 
+pub mod http;
 mod label;
 mod sandbox;
-pub use sandbox::{BookingStatus, SandboxBooking, SandboxCarrier};
+pub use sandbox::{BookingStatus, CarrierCall, SandboxBooking, SandboxCarrier};
 
 /// Books the transport of one shipment.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,6 +12,7 @@ pub mod mail;
 pub mod payment;
 pub mod sandbox;
 pub mod secret;
+pub mod signature;
 pub mod sms;
 pub mod templates;
 mod web;

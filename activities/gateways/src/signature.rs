@@ -69,3 +69,64 @@ fn mac(at: &str, body: &[u8], secret: &Secret) -> Option<Hmac<Sha256>> {
     mac.update(body);
     Some(mac)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: &[u8] = br#"{"id": "evt_1"}"#;
+
+    fn now() -> Instant {
+        "2026-01-01T00:00:00Z".parse().unwrap()
+    }
+
+    fn secret(word: &str) -> Secret {
+        Secret::new(word)
+    }
+
+    /// The signature that Stripe's official Python client computes for this body, secret and time.
+    #[test]
+    fn the_signature_is_stripes() {
+        let header = sign(b"{\"id\": \"evt_1\"}", &secret("whsec_test"), now());
+        assert_eq!(header, "t=1767225600,v1=cadaa7d3969bfb3d2eb29334f30dba6a9887b21221ab72200cff0ad25e8a7bc0");
+    }
+
+    #[test]
+    fn what_is_forged_old_or_unreadable_is_refused() {
+        let ours = [secret("whsec_a")];
+        let header = sign(BODY, &ours[0], now());
+        let check = |body: &[u8], header: &str, now| verify(body, header, &ours, now);
+        assert_eq!(check(BODY, &header, now()), Ok(()));
+        let mut changed = BODY.to_vec();
+        changed[0] ^= 1;
+        assert_eq!(check(&changed, &header, now()), Err(SignatureError::Forged));
+        assert_eq!(check(BODY, &sign(BODY, &secret("other"), now()), now()), Err(SignatureError::Forged));
+        for (seconds, expected) in
+            [(300, Ok(())), (-300, Ok(())), (301, Err(SignatureError::Stale)), (-301, Err(SignatureError::Stale))]
+        {
+            assert_eq!(check(BODY, &header, now() + chrono::TimeDelta::seconds(seconds)), expected, "{seconds}");
+        }
+        // another time with the old signature is a forgery, not a fresh report
+        let moved = header.replace("t=1767225600", "t=1767226600");
+        assert_eq!(check(BODY, &moved, now() + chrono::TimeDelta::seconds(1000)), Err(SignatureError::Forged));
+        for unreadable in ["", "t=1", "v1=ab", "t=x,v1=ab", "t=99999999999999999,v1=ab", "nonsense"] {
+            assert_eq!(check(BODY, unreadable, now()), Err(SignatureError::Unreadable), "{unreadable}");
+        }
+        assert_eq!(check(BODY, "t=1767225600,v1=zz", now()), Err(SignatureError::Forged));
+        assert_eq!(
+            check(BODY, &header.replace("v1", "v0"), now()),
+            Err(SignatureError::Unreadable),
+            "weaker schemes do not count"
+        );
+        assert_eq!(verify(BODY, &header, &[], now()), Err(SignatureError::Forged));
+    }
+
+    #[test]
+    fn a_secret_is_changed_without_losing_reports() {
+        let (old, new) = (secret("whsec_old"), secret("whsec_new"));
+        let with_both = format!("{},{}", sign(BODY, &old, now()), sign(BODY, &new, now()).split_once(',').unwrap().1);
+        assert_eq!(verify(BODY, &with_both, std::slice::from_ref(&new), now()), Ok(()));
+        assert_eq!(verify(BODY, &with_both, std::slice::from_ref(&old), now()), Ok(()));
+        assert_eq!(verify(BODY, &sign(BODY, &old, now()), &[new, old], now()), Ok(()));
+    }
+}

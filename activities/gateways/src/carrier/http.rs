@@ -135,7 +135,8 @@ impl HttpCarrier {
     /// The wanted service, else the cheapest; of equal ones the first.
     fn choose(&self, rates: Vec<Rate>) -> Option<Rate> {
         let wanted = self.settings.service.as_deref();
-        let (fits, others): (Vec<Rate>, Vec<Rate>) = rates.into_iter().partition(|rate| wanted.is_some_and(|w| rate.service == w));
+        let (fits, others): (Vec<Rate>, Vec<Rate>) =
+            rates.into_iter().partition(|rate| wanted.is_some_and(|w| rate.service == w));
         fits.into_iter().min_by_key(|r| r.amount).or_else(|| others.into_iter().min_by_key(|r| r.amount))
     }
 

@@ -80,7 +80,8 @@ pub fn scan_of(code: &str) -> Option<ScanType> {
 mod tests {
     use super::*;
 
-    const BODY: &[u8] = br#"{"id": "ev-1", "code": "OUT_FOR_DELIVERY", "occurred_at": "2026-03-01T10:00:00Z", "tracking_number": "T1",
+    const BODY: &[u8] =
+        br#"{"id": "ev-1", "code": "OUT_FOR_DELIVERY", "occurred_at": "2026-03-01T10:00:00Z", "tracking_number": "T1",
         "reference": "order-0001-1/book/1", "new": {}}"#;
 
     #[test]
@@ -100,7 +101,9 @@ mod tests {
         let event = parse(br#"{"id": "1", "code": "held_by_customs", "occurred_at": "2026-03-01T10:00:00Z"}"#).unwrap();
         assert_eq!((event.code.as_str(), event.scan, event.shipment), ("held_by_customs", None, None));
         assert_eq!(scan_of("Returned"), Some(ScanType::ReturnedToSender));
-        for bad in ["{}", "[]", r#"{"id": "", "code": "x", "occurred_at": "2026-03-01T10:00:00Z"}"#, r#"{"id": "1", "code": "x"}"#] {
+        for bad in
+            ["{}", "[]", r#"{"id": "", "code": "x", "occurred_at": "2026-03-01T10:00:00Z"}"#, r#"{"id": "1", "code": "x"}"#]
+        {
             assert_eq!(parse(bad.as_bytes()), Err(TrackingError::NotAReport), "{bad}");
         }
     }

@@ -144,7 +144,7 @@ fn sums(order: &OrderBooks, payments: &[&SandboxPayment], findings: &mut Vec<Fin
         if of(&theirs) != of(&ours) && !ahead {
             let expected = format!("{} minor units taken by payment {payment}, as our ledger says", of(&ours));
             let found = format!("{} at the gateway", of(&theirs));
-            findings.push(Finding::order("ledgers_agree", &order.row.id, expected, found).marked(payment));
+            findings.push(Finding::order("ledgers_agree", &order.row.id, expected, found).marked(*payment));
         }
     }
 }

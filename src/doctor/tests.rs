@@ -23,6 +23,9 @@ async fn says(words: &'static str) -> std::net::SocketAddr {
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             stream.write_all(words.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+            // what is left unread would end the connection before its words are heard
+            let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
         }
     });
     address

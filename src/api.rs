@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oms_api::{ApiSettings, AppState, Engine, ImportPace, install_metrics, run_imports};
-use oms_gateways::payment::PaymentGateway;
 use oms_gateways::sandbox::Sandbox;
 use oms_store::Store;
 use oms_temporal::connect::ConnectSettings;
@@ -37,14 +36,17 @@ pub(crate) struct Parts {
 /// Starts the API on `listener`. Must be called inside a tokio runtime, once per process.
 ///
 /// # Errors
-/// The metrics recorder is installed already.
+/// The metrics recorder is installed already, or the payment gateway's settings cannot be used.
 pub(crate) fn service(settings: &Settings, parts: Parts, listener: TcpListener) -> anyhow::Result<Service> {
     let metrics = install_metrics()?;
     let (engine, herald) = match parts.client {
         Some(client) => (Engine::connected(client.clone()), Herald::connected(client, parts.connect)),
         None => (Engine::connect_lazily(parts.connect.clone()), Herald::connecting(parts.connect)),
     };
-    let payments = parts.sandbox.payments.clone();
+    let payments = wiring::payments(settings, &parts.sandbox, &base_url(settings.api.listen))?;
+    if let Some(warning) = settings.sandbox_in_public() {
+        tracing::warn!("{warning}");
+    }
     let api = ApiSettings {
         price_rules: settings.pricing,
         deadlines: settings.deadlines,
@@ -59,7 +61,7 @@ pub(crate) fn service(settings: &Settings, parts: Parts, listener: TcpListener) 
         payment_methods: Arc::new(move |method| payments.knows_method(method)),
         search_attributes: true,
     };
-    let extra = sandbox::router(parts.sandbox, herald, settings.smtp_url.is_none());
+    let extra = sandbox::router(parts.sandbox, herald, settings.sandboxed());
     let state = AppState::new(parts.store, engine, api, metrics);
     let router = oms_api::router(state.clone(), extra);
     Ok(Service::spawn(move |stop| async move {

@@ -1,6 +1,7 @@
 //! `oms doctor`: what is reachable and what is not, each failing line with its remedy.
 
 mod engine;
+mod parties;
 
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
@@ -12,8 +13,6 @@ use oms_gateways::faults::{FaultMode, Party};
 use oms_gateways::sandbox::{LEDGER_FILE, Sandbox};
 use oms_store::Store;
 use serde_json::json;
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 
 use crate::settings::{ApiSection, Settings, redacted};
 
@@ -27,6 +26,8 @@ enum State {
     Good,
     /// Not running, which is no fault: a command of ours starts it.
     Off,
+    /// It works, but somebody should know.
+    Warn,
     /// In the way.
     Bad,
 }
@@ -48,6 +49,10 @@ impl Finding {
         Self { state: State::Off, subject, detail: detail.into() }
     }
 
+    fn warn(subject: &'static str, detail: impl Into<String>) -> Self {
+        Self { state: State::Warn, subject, detail: detail.into() }
+    }
+
     fn bad(subject: &'static str, detail: impl Into<String>) -> Self {
         Self { state: State::Bad, subject, detail: detail.into() }
     }
@@ -55,16 +60,20 @@ impl Finding {
 
 /// Looks at everything and prints the table; exit code 1 if a line is bad.
 pub(crate) async fn run(settings: Settings, as_json: bool) -> anyhow::Result<ExitCode> {
-    let (database, engine, mail, sandbox, api) = tokio::join!(
+    let (database, engine, payment, carrier, mail, sms, sandbox, api) = tokio::join!(
         within("database", database(&settings)),
         engine::examine(&settings),
-        within("mail", mail(&settings)),
+        within("payment", parties::payment(&settings)),
+        within("carrier", parties::carrier(&settings)),
+        within("mail", parties::mail(&settings)),
+        within("sms", parties::sms(&settings)),
         sandbox(&settings),
         within("API", api(&settings)),
     );
     let mut findings = vec![sources(&settings), listener(settings.api), data_dir(&settings.data_dir), database];
     findings.extend(engine);
-    findings.push(mail);
+    findings.extend([payment, carrier, mail, sms]);
+    findings.extend(parties::in_public(&settings));
     findings.extend(sandbox);
     findings.push(api);
     print!("{}", if as_json { as_document(&findings) } else { as_table(&findings) });
@@ -83,6 +92,7 @@ fn as_table(findings: &[Finding]) -> String {
         let state = match finding.state {
             State::Good => "ok",
             State::Off => "off",
+            State::Warn => "WARN",
             State::Bad => "FAIL",
         };
         // Writing to a String cannot fail.
@@ -98,6 +108,7 @@ fn as_document(findings: &[Finding]) -> String {
             let state = match f.state {
                 State::Good => "ok",
                 State::Off => "off",
+                State::Warn => "warn",
                 State::Bad => "fail",
             };
             json!({"subject": f.subject, "state": state, "detail": f.detail})
@@ -157,38 +168,11 @@ async fn database(settings: &Settings) -> Finding {
     }
 }
 
-async fn mail(settings: &Settings) -> Finding {
-    let Some(url) = &settings.smtp_url else {
-        return Finding::good("mail", format!("sandbox, {}", settings.data_dir.join("mail").display()));
-    };
-    let shown = redacted("mail.smtp_url", url);
-    match greeting(url).await {
-        Ok(()) => Finding::good("mail", format!("{shown} answers")),
-        Err(why) => Finding::bad("mail", format!("{shown}: {why}: start the mail server or correct SMTP_URL")),
-    }
-}
-
-/// Connects and, where the server speaks first in plain text, waits for its greeting.
-async fn greeting(url: &str) -> Result<(), String> {
-    let (scheme, rest) = url.split_once("://").ok_or("it is no URL")?;
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    let address = match (has_port, scheme) {
-        (true, _) => host.to_owned(),
-        (false, "smtps") => format!("{host}:465"),
-        (false, _) => format!("{host}:25"),
-    };
-    let mut stream = TcpStream::connect(&address).await.map_err(|e| e.to_string())?;
-    if scheme == "smtps" {
-        return Ok(());
-    }
-    let mut code = [0_u8; 3];
-    stream.read_exact(&mut code).await.map_err(|e| e.to_string())?;
-    if &code == b"220" { Ok(()) } else { Err("it does not greet as a mail server".to_owned()) }
-}
-
 async fn sandbox(settings: &Settings) -> Vec<Finding> {
+    let played = settings.sandboxed();
+    if played.is_empty() {
+        return Vec::new();
+    }
     if !settings.data_dir.join(LEDGER_FILE).exists() {
         return vec![Finding::off("sandbox", "no ledger yet: the first start makes it")];
     }
@@ -197,7 +181,7 @@ async fn sandbox(settings: &Settings) -> Vec<Finding> {
         Err(error) => return vec![Finding::bad("sandbox", error.to_string())],
     };
     let mut findings = Vec::new();
-    for party in Party::ALL.into_iter().filter(|p| *p != Party::Mail || settings.smtp_url.is_none()) {
+    for party in played {
         let name = match party {
             Party::Payment => "sandbox payment",
             Party::Carrier => "sandbox carrier",

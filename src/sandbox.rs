@@ -1,8 +1,10 @@
-//! The sandbox's HTTP routes: the gateway's ledger, a customer who authenticates, parties that fail on command. They exist only
-//! while the party is the sandbox.
+//! The sandbox's HTTP routes: the gateway's ledger, a customer who authenticates, the same gateway in Stripe's wire format, the carrier in
+//! its protocol, parties that fail on command. They exist only while the party is the sandbox.
 
+mod carrier;
 mod duration;
 mod pay;
+mod stripe;
 mod views;
 
 use std::sync::Arc;
@@ -79,26 +81,42 @@ impl Herald {
 struct Shared {
     sandbox: Sandbox,
     herald: Arc<Herald>,
-    mail: bool,
+    plays: Arc<[Party]>,
 }
 
-/// The sandbox's routes. `mail` says whether mail is the sandbox too.
-pub(crate) fn router(sandbox: Sandbox, herald: Herald, mail: bool) -> OpenApiRouter {
-    documented().with_state(Shared { sandbox, herald: Arc::new(herald), mail })
+/// The sandbox's routes, as far as it plays these parties. The payment gateway is also served in Stripe's wire format, and the carrier in
+/// the protocol of `docs/carrier.md`, undocumented here because they are documented there: under `/sandbox/stripe` and `/sandbox/carrier`.
+pub(crate) fn router(sandbox: Sandbox, herald: Herald, plays: Vec<Party>) -> OpenApiRouter {
+    let payments = plays.contains(&Party::Payment).then(|| sandbox.payments.clone());
+    let carrier = plays.contains(&Party::Carrier).then(|| sandbox.carrier.clone());
+    let mut routes = OpenApiRouter::new();
+    if payments.is_some() {
+        routes = routes.merge(of_payments());
+    }
+    if !plays.is_empty() {
+        routes = routes.merge(of_faults());
+    }
+    let mut routes = routes.with_state(Shared { sandbox, herald: Arc::new(herald), plays: plays.into() });
+    if let Some(payments) = payments {
+        routes = routes.route(stripe::PATH, stripe::routes(payments));
+    }
+    if let Some(carrier) = carrier {
+        routes = routes.route(carrier::PATH, carrier::routes(carrier));
+    }
+    routes
 }
 
 /// The routes as the document shows them, without a sandbox behind them.
 pub(crate) fn described() -> OpenApiRouter {
-    OpenApiRouter::with_openapi(documented().into_openapi())
+    OpenApiRouter::with_openapi(of_payments().merge(of_faults()).into_openapi())
 }
 
-fn documented() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new()
-        .routes(routes!(list_payments))
-        .routes(routes!(authenticate))
-        .routes(routes!(pay::show, pay::act))
-        .routes(routes!(list_faults))
-        .routes(routes!(set_fault))
+fn of_payments() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new().routes(routes!(list_payments)).routes(routes!(authenticate)).routes(routes!(pay::show, pay::act))
+}
+
+fn of_faults() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new().routes(routes!(list_faults)).routes(routes!(set_fault))
 }
 
 fn broken(error: LedgerError) -> Problem {
@@ -184,7 +202,7 @@ async fn list_faults(State(shared): State<Shared>) -> Result<Response, Problem> 
 ///
 /// Takes effect at once, in every process of the data directory.
 #[utoipa::path(put, path = "/v1/sandbox/faults/{party}", tag = "sandbox", operation_id = "setSandboxFault",
-    params(("party" = String, Path, description = "payment, carrier, mail or sms; mail only while no SMTP_URL is set")),
+    params(("party" = String, Path, description = "payment, carrier, mail or sms, while the sandbox plays it")),
     request_body = SetFault,
     responses((status = 200, description = "What is set now", body = FaultView)))]
 async fn set_fault(
@@ -218,7 +236,7 @@ impl Shared {
     }
 
     fn plays(&self, party: Party) -> bool {
-        party != Party::Mail || self.mail
+        self.plays.contains(&party)
     }
 }
 

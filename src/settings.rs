@@ -1,6 +1,7 @@
 //! Settings: compiled-in commented defaults, a file, the environment. Read once at the start, checked as a whole.
 
 mod layers;
+mod parties;
 mod read;
 mod redact;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use read::{
 };
 
 pub(crate) use layers::{DEFAULTS, Layers, variable_of};
+pub(crate) use parties::{CarrierParty, PaymentParty, SmsParty};
 pub(crate) use redact::redacted;
 
 /// Why the settings cannot be used. Every message is one sentence with the remedy.
@@ -103,6 +105,12 @@ pub(crate) struct Settings {
     pub(crate) temporal: TemporalSection,
     /// The mail server's URL; `None` means mail is written to the data directory.
     pub(crate) smtp_url: Option<String>,
+    /// Who holds and takes money.
+    pub(crate) payment: PaymentParty,
+    /// Who carries parcels.
+    pub(crate) carrier: CarrierParty,
+    /// Who sends text messages.
+    pub(crate) sms: SmsParty,
     /// Business deadlines of orders.
     pub(crate) deadlines: Deadlines,
     /// How long the sandbox gateway holds funds.
@@ -294,6 +302,9 @@ impl Settings {
                 "smtp://HOST:PORT or smtps://USER:PASSWORD@HOST",
                 url_of(&["smtp://", "smtps://"]),
             )?,
+            payment: parties::payment(&layers)?,
+            carrier: parties::carrier(&layers)?,
+            sms: parties::sms(&layers)?,
             deadlines: deadlines(&layers)?,
             authorization_lifetime: duration(&layers, "deadlines.authorization")?,
             patience: patience(&layers)?,

@@ -10,9 +10,14 @@ use oms_activities::notifications::Shop;
 use oms_api::ShopFace;
 use oms_contract::search::{self, Kind};
 use oms_domain::Instant;
+use oms_gateways::carrier::Carrier;
+use oms_gateways::carrier::http::HttpCarrier;
 use oms_gateways::mail::{MailFolder, Mailer, SmtpMailer};
+use oms_gateways::payment::PaymentGateway;
+use oms_gateways::payment::stripe::StripePayments;
 use oms_gateways::sandbox::Sandbox;
-use oms_gateways::sms::SmsFolder;
+use oms_gateways::sms::twilio::TwilioTexter;
+use oms_gateways::sms::{SmsFolder, Texter};
 use oms_gateways::templates::Templates;
 use oms_store::{Store, StoreError};
 use oms_temporal::bootstrap::{AttributeType, BootstrapError, DEFAULT_RETENTION, bootstrap};
@@ -22,7 +27,7 @@ use oms_workers::{Gateways, Parts, Reconciliation, Retention, SWEEP_EVERY, WATCH
 use temporalio_client::Client;
 
 use crate::exit::Blocked;
-use crate::settings::{Settings, ShopSection, base_url};
+use crate::settings::{CarrierParty, PaymentParty, Settings, ShopSection, SmsParty, base_url};
 
 /// Pauses while something is awaited that may come: they double from the first to the last.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
@@ -65,10 +70,43 @@ pub(crate) async fn open_sandbox(settings: &Settings) -> anyhow::Result<Sandbox>
     Ok(Sandbox::open_with(&settings.data_dir, settings.authorization_lifetime).await?)
 }
 
+/// Who holds and takes money.
+///
+/// # Errors
+/// Its settings cannot be used.
+pub(crate) fn payments(settings: &Settings, sandbox: &Sandbox, base_url: &str) -> anyhow::Result<Arc<dyn PaymentGateway>> {
+    Ok(real_payments(settings)?.unwrap_or_else(|| Arc::new(sandbox.payments.clone().with_pages(base_url))))
+}
+
+/// The gateway that moves real money, if the sandbox does not play it.
+///
+/// # Errors
+/// Its settings cannot be used.
+pub(crate) fn real_payments(settings: &Settings) -> anyhow::Result<Option<Arc<dyn PaymentGateway>>> {
+    Ok(match &settings.payment {
+        PaymentParty::Sandbox => None,
+        PaymentParty::Stripe { settings, .. } => Some(Arc::new(StripePayments::new(settings.clone())?)),
+    })
+}
+
+fn carrier(settings: &Settings, sandbox: &Sandbox) -> anyhow::Result<Arc<dyn Carrier>> {
+    Ok(match &settings.carrier {
+        CarrierParty::Sandbox => Arc::new(sandbox.carrier.clone()),
+        CarrierParty::Http(settings) => Arc::new(HttpCarrier::new(settings.clone())?),
+    })
+}
+
+fn texter(settings: &Settings, sandbox: &Sandbox) -> anyhow::Result<Arc<dyn Texter>> {
+    Ok(match &settings.sms {
+        SmsParty::Sandbox => Arc::new(SmsFolder::new(settings.data_dir.join("sms"), sandbox.faults.clone())),
+        SmsParty::Twilio(settings) => Arc::new(TwilioTexter::new(settings.clone())?),
+    })
+}
+
 /// The outside parties as the workers call them.
 ///
 /// # Errors
-/// SMTP_URL cannot be used.
+/// The settings of one of them cannot be used.
 fn gateways(settings: &Settings, sandbox: &Sandbox) -> anyhow::Result<Gateways> {
     let mailer: Arc<dyn Mailer> = match &settings.smtp_url {
         Some(url) => Arc::new(SmtpMailer::from_url(url)?),
@@ -76,10 +114,10 @@ fn gateways(settings: &Settings, sandbox: &Sandbox) -> anyhow::Result<Gateways> 
     };
     let shop = shop(settings)?;
     Ok(Gateways {
-        payments: Arc::new(sandbox.payments.clone().with_pages(&shop.base_url)),
-        carrier: Arc::new(sandbox.carrier.clone()),
+        payments: payments(settings, sandbox, &shop.base_url)?,
+        carrier: carrier(settings, sandbox)?,
         mailer,
-        texter: Arc::new(SmsFolder::new(settings.data_dir.join("sms"), sandbox.faults.clone())),
+        texter: texter(settings, sandbox)?,
         shop,
     })
 }
@@ -115,7 +153,7 @@ pub(crate) fn shop_face(section: &ShopSection) -> ShopFace {
 /// What workers are made of.
 ///
 /// # Errors
-/// SMTP_URL cannot be used.
+/// The settings of an outside party cannot be used.
 pub(crate) fn parts(settings: &Settings, client: Client, store: Store, sandbox: &Sandbox) -> anyhow::Result<Parts> {
     let tuning = WorkerTuning {
         max_cached_workflows: settings.workers.cached_workflows,

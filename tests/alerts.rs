@@ -82,7 +82,7 @@ async fn operators_are_told_once_per_kind_and_window() {
     // an hour later what was opened meanwhile is told, with its count
     let later = chrono::TimeDelta::hours(1) + chrono::TimeDelta::minutes(1);
     world.parts.clock = Arc::new(move || now() + later);
-    world.start_workers(&[Queue::Orders]).await;
+    world.start_workers(&[Queue::Notifications]).await;
     until("the rest is told", PATIENT, || async { (posted().len() >= 4).then_some(()) }).await;
     assert_eq!(posted().into_iter().filter(|told| *told == (json!("stuck"), json!(1))).count(), 1);
     world.end().await;

@@ -10,6 +10,7 @@ use oms_domain::ids::ShipmentId;
 use oms_domain::message::{Channel, Locale, Topic};
 use oms_domain::money::Money;
 use oms_domain::returning::ReturnId;
+use oms_gateways::Delivery;
 use oms_gateways::mail::{MailAddress, MailMessage, Mailer};
 use oms_gateways::sms::{Sms, Texter};
 use oms_gateways::templates::{
@@ -212,7 +213,13 @@ impl NotificationActivities {
                 self.texter.send(&Sms { message_id: message.id.clone(), to, text: rendered.text }).await
             }
         };
-        sent.map_err(|e| Trouble::Later(failure::gateway(e)))
+        match sent.map_err(|e| Trouble::Later(failure::gateway(e)))? {
+            Delivery::Taken => Ok(()),
+            Delivery::Refused { code } => {
+                tracing::warn!(code, message_id = %message.id, "a message is refused for good");
+                Err(Trouble::Never("the recipient's side refuses it for good; see the worker's log"))
+            }
+        }
     }
 
     async fn message(&self, input: &Send) -> Result<StoredMessage, Trouble> {

@@ -129,6 +129,7 @@ impl OrderActivities {
             resolved: input.resolved.into_iter().map(resolved).collect(),
             attention: input.attention,
             shipment_status: input.shipment,
+            quiet: false,
         };
         let scan = input.scan.map(|heard| (heard.scan, heard.result));
         let row = self.store.append(&input.order_id, &input.facts, change, scan, (self.clock)()).await;

@@ -141,8 +141,10 @@ pub(crate) async fn limit(State(slots): State<Arc<Semaphore>>, request: Request,
 pub(crate) async fn as_problem(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let status = response.status();
-    // problem documents, and pages for people; the framework's own answers are plain text or empty
-    let told = |kind: &HeaderValue| kind == problem::CONTENT_TYPE || kind.as_bytes().starts_with(b"text/html");
+    // problem documents, pages for people, and the words of a wire format that is not ours; the framework's own answers are plain text or empty
+    let starts = |kind: &HeaderValue, with: &str| kind.as_bytes().starts_with(with.as_bytes());
+    let told =
+        |kind: &HeaderValue| kind == problem::CONTENT_TYPE || starts(kind, "text/html") || starts(kind, "application/json");
     let ours = response.headers().get(header::CONTENT_TYPE).is_some_and(told);
     if ours || !(status.is_client_error() || status.is_server_error()) {
         return response;

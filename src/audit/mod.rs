@@ -25,7 +25,7 @@ mod stock_rules;
 mod tests;
 
 pub(crate) use finding::Finding;
-pub(crate) use sources::{Desk, Sources};
+pub(crate) use sources::{Desk, Outside, Sources};
 
 /// What two sources say differently counts only if they still do after this.
 const SECOND_READING_AFTER: Duration = Duration::from_secs(3);

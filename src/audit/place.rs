@@ -6,7 +6,7 @@ use std::time::Duration;
 use oms_store::Store;
 use oms_temporal::connect::connect_within;
 
-use super::Desk;
+use super::{Desk, Outside};
 use crate::exit::Blocked;
 use crate::lock::{DataLock, LockError};
 use crate::settings::Settings;
@@ -42,8 +42,8 @@ impl Place {
         let store = Store::connect(&settings.database_url()).await?;
         store.check_schema().await?;
         let sandbox = wiring::open_sandbox(settings).await?;
-        let (data_dir, mail_in_folder) = (settings.data_dir.clone(), settings.smtp_url.is_none());
-        let desk = Desk { store, client, sandbox, data_dir, mail_in_folder, stopped: false };
+        let (data_dir, outside) = (settings.data_dir.clone(), Outside::of(settings)?);
+        let desk = Desk { store, client, sandbox, data_dir, outside, stopped: false };
         Ok(Self { desk, started: None })
     }
 
@@ -51,11 +51,11 @@ impl Place {
     async fn alone(mut settings: Settings) -> anyhow::Result<Self> {
         // the configured ports may be in use by another data directory's stack, and nobody looks for this server
         (settings.temporal.port, settings.temporal.ui_port) = (0, 0);
-        let mail_in_folder = settings.smtp_url.is_none();
+        let outside = Outside::of(&settings)?;
         let progress = Arc::new(|line: &str| eprintln!("{line}"));
         let options = StackOptions { api: false, roles: Vec::new(), relay: false, progress };
         let stack = Stack::start(settings, options).await?;
-        Ok(Self { desk: Desk::of(&stack, mail_in_folder, true), started: Some(stack) })
+        Ok(Self { desk: Desk::of(&stack, outside, true), started: Some(stack) })
     }
 
     /// The opened sources.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use futures::{StreamExt, TryStreamExt};
@@ -11,8 +12,10 @@ use oms_contract::workflow::Order;
 use oms_domain::Instant;
 use oms_domain::ids::OrderId;
 use oms_domain::refund::RefundId;
+use oms_gateways::GatewayError;
 use oms_gateways::carrier::SandboxBooking;
-use oms_gateways::payment::SandboxPayment;
+use oms_gateways::faults::Party;
+use oms_gateways::payment::{OperationKind, OperationResult, PaymentGateway, SandboxOperation, SandboxPayment};
 use oms_gateways::sandbox::Sandbox;
 use oms_store::{
     ItemFilter, ItemSource, ItemState, MessageRow, MessageState, OrderAudit, PaymentOperation, ReviewItem, StockAudit, Store,
@@ -23,10 +26,14 @@ use temporalio_client::{Client, WorkflowDescribeOptions, WorkflowExecutionStatus
 
 use super::order_rules::KEPT_AT_LEAST;
 use crate::http::now;
+use crate::settings::Settings;
 use crate::stack::Stack;
+use crate::wiring;
 
 /// Orders per page of the reading.
 const PAGE: u32 = 500;
+/// Payments per page of a real gateway's list.
+const PAYMENTS_PAGE: u32 = 100;
 /// Small reads under way at once.
 const READS_AT_ONCE: usize = 4;
 const OPEN_RUNS: &str = "WorkflowType = 'Order' AND ExecutionStatus = 'Running'";
@@ -83,12 +90,36 @@ pub(crate) struct Sources {
     pub(crate) alerts: BTreeSet<String>,
     /// The payment gateway's own ledger.
     pub(crate) payments: Vec<SandboxPayment>,
+    /// Whether a real gateway pays what is not a test: of its payments only the sums are known.
+    pub(crate) real_gateway: bool,
     /// The carrier's own list.
     pub(crate) bookings: Vec<SandboxBooking>,
     /// Temporal.
     pub(crate) runs: Runs,
     /// The folders.
     pub(crate) written: Written,
+}
+
+/// Which parties are not played by files in the data directory.
+#[derive(Clone)]
+pub(crate) struct Outside {
+    /// The real gateway, if there is one.
+    gateway: Option<Arc<dyn PaymentGateway>>,
+    /// Whether mail goes to the folder.
+    mail_in_folder: bool,
+    /// Whether text messages go to the folder.
+    sms_in_folder: bool,
+}
+
+impl Outside {
+    /// As the settings choose. Errors: the gateway's settings cannot be used.
+    pub(crate) fn of(settings: &Settings) -> anyhow::Result<Self> {
+        Ok(Self {
+            gateway: wiring::real_payments(settings)?,
+            mail_in_folder: settings.is_sandbox(Party::Mail),
+            sms_in_folder: settings.is_sandbox(Party::Sms),
+        })
+    }
 }
 
 /// Where the sources are read.
@@ -102,22 +133,22 @@ pub(crate) struct Desk {
     pub(crate) sandbox: Sandbox,
     /// Folder of `mail/` and `sms/`.
     pub(crate) data_dir: PathBuf,
-    /// Whether mail goes to the folder.
-    pub(crate) mail_in_folder: bool,
+    /// Who is not played there.
+    pub(crate) outside: Outside,
     /// Whether nothing works on the books: what was on its way when the stack stopped is still on its way.
     pub(crate) stopped: bool,
 }
 
 impl Desk {
     /// The sources of a stack, running or stopped.
-    pub(crate) fn of(stack: &Stack, mail_in_folder: bool, stopped: bool) -> Self {
+    pub(crate) fn of(stack: &Stack, outside: Outside, stopped: bool) -> Self {
         Self {
             stopped,
             store: stack.store.clone(),
             client: stack.client.clone(),
             sandbox: stack.sandbox.clone(),
             data_dir: stack.data_dir.clone(),
-            mail_in_folder,
+            outside,
         }
     }
 
@@ -128,7 +159,12 @@ impl Desk {
         let stock = self.store.audit_stock(now()).await.context("reading the stock")?;
         let orders: Vec<OrderBooks> =
             futures::stream::iter(rows).map(|row| self.order(row)).buffered(READS_AT_ONCE).try_collect().await?;
-        let payments = self.sandbox.payments.payments(None).await.context("reading the gateway's ledger")?;
+        let mut payments = self.sandbox.payments.payments(None).await.context("reading the sandbox's ledger")?;
+        if let Some(gateway) = &self.outside.gateway {
+            let first = orders.iter().map(|o| o.row.placed_at).min().unwrap_or_else(now);
+            payments.extend(listed(gateway.as_ref(), first).await.context("reading the gateway's ledger")?);
+        }
+        let real_gateway = self.outside.gateway.is_some();
         let bookings = self.sandbox.carrier.bookings().await.context("reading the carrier's list")?;
         let items = self.items().await.context("reading the review queue")?;
         let alerts = self.store.audit_alerts().await.context("reading the alerts")?.into_iter().collect();
@@ -136,13 +172,13 @@ impl Desk {
         let mut old = BTreeSet::new();
         let forgotten = now() - KEPT_AT_LEAST;
         let mut read = |folder: &str, extension: &str| ids(&self.data_dir.join(folder), extension, forgotten, &mut old);
-        let mail = if self.mail_in_folder { Some(read("mail", "eml")?) } else { None };
-        let sms = Some(read("sms", "json")?);
+        let mail = if self.outside.mail_in_folder { Some(read("mail", "eml")?) } else { None };
+        let sms = if self.outside.sms_in_folder { Some(read("sms", "json")?) } else { None };
         let written = Written { mail, sms, old };
         // on a stopped directory time stood still when the stack did
         let last = orders.iter().map(|o| o.row.updated_at).max().filter(|_| self.stopped);
         let (now, stopped) = (last.unwrap_or_else(now), self.stopped);
-        Ok(Sources { now, stopped, stock, orders, items, alerts, payments, bookings, runs, written })
+        Ok(Sources { now, stopped, stock, orders, items, alerts, payments, real_gateway, bookings, runs, written })
     }
 
     async fn items(&self) -> Result<Vec<ReviewItem>, oms_store::StoreError> {
@@ -230,6 +266,33 @@ impl Desk {
             }
             Err(WorkflowInteractionError::NotFound(_)) => Ok(None),
             Err(error) => Err(error).context("asking Temporal for a run"),
+        }
+    }
+}
+
+/// A real gateway's list since the first order was placed, in the shape of the sandbox's ledger: each payment with its authorization as the
+/// only operation. Payments that name no order of ours are none of ours.
+async fn listed(gateway: &dyn PaymentGateway, since: Instant) -> Result<Vec<SandboxPayment>, GatewayError> {
+    let (mut payments, mut after) = (Vec::new(), None);
+    loop {
+        let page = gateway.payments(since, after.as_deref(), PAYMENTS_PAGE).await?;
+        for payment in page.entries {
+            let Some(order_id) = payment.order else { continue };
+            let (kind, result) = (OperationKind::Authorize, OperationResult::Ok);
+            let authorized = SandboxOperation { key: payment.key, kind, amount: payment.authorized, result, at: payment.at };
+            payments.push(SandboxPayment {
+                payment_id: payment.payment_id,
+                order_id,
+                status: payment.status,
+                authorized: payment.authorized,
+                captured: payment.captured,
+                refunded: payment.refunded,
+                operations: vec![authorized],
+            });
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(payments);
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::say;
-use crate::audit::{Desk, Verdict, prove};
+use crate::audit::{Desk, Outside, Verdict, prove};
 use crate::http::{Api, ApiError, ApiTarget, Call, Order, Page, TimelineEntry};
 use crate::settings::Settings;
 use crate::stack::{Stack, StackOptions};
@@ -75,7 +75,7 @@ pub(crate) async fn run(args: DemoArgs, mut settings: Settings) -> anyhow::Resul
     if review {
         settings.risk.amount_min = Some(plan::REVIEWED_FROM);
     }
-    let mail_in_folder = settings.smtp_url.is_none();
+    let outside = Outside::of(&settings)?;
     let stop = signals::stop_token()?;
     let started = Instant::now();
     let options = StackOptions::whole(Arc::new(|line: &str| eprintln!("{line}")));
@@ -84,7 +84,7 @@ pub(crate) async fn run(args: DemoArgs, mut settings: Settings) -> anyhow::Resul
         () = stop.cancelled() => return Ok(ExitCode::from(INTERRUPTED)),
     };
     greet(&stack, &args, started);
-    let desk = Desk::of(&stack, mail_in_folder, false);
+    let desk = Desk::of(&stack, outside, false);
     let warehouse = CancellationToken::new();
     let simulation = tokio::spawn(simulate::run_paced(stack.base_url.clone(), STEP, warehouse.clone()));
     let show = Show { args: &args, review, base_url: stack.base_url.clone(), ui_url: stack.ui_url.clone(), desk: &desk };

@@ -14,11 +14,11 @@ struct Bench {
 }
 
 /// The routes on a sandbox of their own; no engine listens behind them.
-async fn bench(mail: bool) -> Bench {
+async fn bench(plays: &[Party]) -> Bench {
     let dir = tempfile::tempdir().unwrap();
     let sandbox = Sandbox::open(dir.path()).await.unwrap();
     let nobody = ConnectSettings { address: "127.0.0.1:1".to_owned(), namespace: "oms".to_owned(), ..Default::default() };
-    let routes: axum::Router = router(sandbox.clone(), Herald::connecting(nobody), mail).into();
+    let routes: axum::Router = router(sandbox.clone(), Herald::connecting(nobody), plays.to_vec()).into();
     Bench { sandbox, routes, _dir: dir }
 }
 
@@ -49,7 +49,7 @@ impl Bench {
 
 #[tokio::test]
 async fn faults_are_set_read_and_refused_with_pointers() {
-    let bench = bench(true).await;
+    let bench = bench(&Party::ALL).await;
     let (status, set) =
         bench.call("PUT", "/v1/sandbox/faults/payment", json!({"mode": "down", "operation": "capture", "for": "PT30S"})).await;
     assert_eq!((status, &set["mode"], &set["operation"]), (200, &json!("down"), &json!("capture")));
@@ -75,7 +75,7 @@ async fn faults_are_set_read_and_refused_with_pointers() {
 
 #[tokio::test]
 async fn mail_has_a_switch_only_while_it_is_the_sandbox() {
-    let bench = bench(false).await;
+    let bench = bench(&[Party::Payment, Party::Carrier, Party::Sms]).await;
     assert_eq!(bench.call("PUT", "/v1/sandbox/faults/mail", json!({"mode": "down"})).await.0, 404);
     assert_eq!(bench.call("PUT", "/v1/sandbox/faults/sms", json!({"mode": "none"})).await.0, 200);
     let (_, all) = bench.call("GET", "/v1/sandbox/faults", Value::Null).await;
@@ -84,7 +84,7 @@ async fn mail_has_a_switch_only_while_it_is_the_sandbox() {
 
 #[tokio::test]
 async fn the_ledger_is_read_whole_or_by_order() {
-    let bench = bench(true).await;
+    let bench = bench(&Party::ALL).await;
     let orders = ["k1", "k2"].map(|key| OrderId::from_key("default", "public", key));
     for order in &orders {
         bench.waiting_payment(order).await;
@@ -102,7 +102,7 @@ async fn the_ledger_is_read_whole_or_by_order() {
 
 #[tokio::test]
 async fn an_authentication_is_noted_even_if_the_engine_must_be_told_later() {
-    let bench = bench(true).await;
+    let bench = bench(&Party::ALL).await;
     let payment = bench.waiting_payment(&OrderId::from_key("default", "public", "k")).await;
     let path = format!("/v1/sandbox/payments/{payment}/authenticate");
     assert_eq!(bench.call("POST", &path, json!({"outcome": "maybe"})).await.0, 422);
@@ -116,4 +116,42 @@ async fn an_authentication_is_noted_even_if_the_engine_must_be_told_later() {
     assert_eq!(ledger["data"][0]["status"], "authorized");
     let (status, problem) = bench.call("POST", &path, json!({"outcome": "fail"})).await;
     assert_eq!((status, &problem["code"]), (409, &json!("not_allowed_now")));
+}
+
+#[tokio::test]
+async fn routes_exist_only_while_the_sandbox_plays_the_party() {
+    let bench = bench(&[Party::Carrier]).await;
+    assert_eq!(bench.call("GET", "/v1/sandbox/payments", Value::Null).await.0, 404);
+    assert_eq!(bench.call("GET", "/sandbox/stripe/v1/payment_intents", Value::Null).await.0, 404);
+    assert_eq!(bench.call("PUT", "/v1/sandbox/faults/payment", json!({"mode": "down"})).await.0, 404);
+    assert_eq!(bench.call("PUT", "/v1/sandbox/faults/carrier", json!({"mode": "none"})).await.0, 200);
+    assert_eq!(bench.call("GET", "/sandbox/carrier/v1/labels", Value::Null).await.0, 401, "it is there, and wants a token");
+    let bench = self::bench(&[]).await;
+    assert_eq!(bench.call("GET", "/v1/sandbox/faults", Value::Null).await.0, 404);
+    assert_eq!(bench.call("GET", "/sandbox/carrier/v1/labels", Value::Null).await.0, 404);
+}
+
+#[tokio::test]
+async fn the_gateway_also_speaks_stripes_wire_format() {
+    let bench = bench(&Party::ALL).await;
+    let form = "amount=500&currency=eur&payment_method=pm_card_visa&confirm=true&capture_method=manual";
+    let make = |authorization: Option<&str>| {
+        let mut request = Request::builder().method("POST").uri("/sandbox/stripe/v1/payment_intents");
+        request = request.header("idempotency-key", "k1").header("content-type", "application/x-www-form-urlencoded");
+        if let Some(authorization) = authorization {
+            request = request.header("authorization", authorization);
+        }
+        bench.routes.clone().oneshot(request.body(Body::from(form)).unwrap())
+    };
+    assert_eq!(make(None).await.unwrap().status(), 401);
+    let mut replayed = Vec::new();
+    for _ in 0..2 {
+        let answer = make(Some("Bearer sk_test_sandbox")).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        replayed.push(answer.headers().contains_key("idempotent-replayed"));
+    }
+    assert_eq!(replayed, [false, true]);
+    let (_, ledger) = bench.call("GET", "/v1/sandbox/payments", Value::Null).await;
+    assert_eq!(ledger["data"].as_array().unwrap().len(), 1);
+    assert_eq!(ledger["data"][0]["operations"][0]["key"], "k1");
 }

@@ -16,11 +16,15 @@ pub(crate) const DEFAULTS: &str = include_str!("../oms.default.toml");
 const FILE: &str = "oms.toml";
 
 /// Names that other programs use too, and the keys they mean. Our own `OMS__SECTION__KEY` beats them.
-const CONVENTIONAL: [(&str, &str); 14] = [
+const CONVENTIONAL: [(&str, &str); 18] = [
     ("DATABASE_URL", "database.url"),
     ("REDIS_URL", "redis.url"),
     ("AMQP_URL", "amqp.url"),
     ("SMTP_URL", "mail.smtp_url"),
+    ("STRIPE_SECRET_KEY", "payment.stripe.secret_key"),
+    ("STRIPE_WEBHOOK_SECRET", "payment.stripe.webhook_secret"),
+    ("TWILIO_ACCOUNT_SID", "sms.twilio.account_sid"),
+    ("TWILIO_AUTH_TOKEN", "sms.twilio.auth_token"),
     ("TEMPORAL_ADDRESS", "temporal.address"),
     ("TEMPORAL_NAMESPACE", "temporal.namespace"),
     ("TEMPORAL_API_KEY", "temporal.api_key"),

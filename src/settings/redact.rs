@@ -8,7 +8,7 @@ pub(crate) fn redacted(key: &str, value: &str) -> String {
     if value.is_empty() {
         return String::new();
     }
-    if key.ends_with("api_key") || key.ends_with("secret") || key.ends_with("password") {
+    if ["api_key", "secret_key", "secret", "token", "password"].iter().any(|end| key.ends_with(end)) {
         return HIDDEN.to_owned();
     }
     redacted_url(value)
@@ -53,6 +53,9 @@ mod tests {
         assert_eq!(redacted("mail.smtp_url", "smtp://u@h:25"), "smtp://u@h:25");
         assert_eq!(redacted("temporal.api_key", "abc"), "***");
         assert_eq!(redacted("temporal.api_key", ""), "");
+        for key in ["payment.stripe.secret_key", "payment.stripe.webhook_secret", "sms.twilio.auth_token"] {
+            assert_eq!(redacted(key, "hunter2"), "***");
+        }
         assert_eq!(redacted("database.url", "sqlite:/data/oms.db"), "sqlite:/data/oms.db");
     }
 }

@@ -192,3 +192,53 @@ fn tls_files_switch_tls_on() {
     assert_eq!(load(None, &[("TEMPORAL_TLS", "true")]).unwrap().temporal.tls, Some(TlsSettings::default()));
     assert!(load(None, &[("TEMPORAL_TLS", "false")]).unwrap().temporal.tls.is_none());
 }
+
+#[test]
+fn settings_alone_choose_each_party() {
+    let sandbox = load(None, &[]).unwrap();
+    assert_eq!((&sandbox.payment, &sandbox.sms), (&PaymentParty::Sandbox, &SmsParty::Sandbox));
+    let real = load(
+        None,
+        &[
+            ("OMS__PAYMENT__PROVIDER", "stripe"),
+            ("STRIPE_SECRET_KEY", "sk_live_hunter2"),
+            ("STRIPE_WEBHOOK_SECRET", "whsec_new, whsec_old"),
+            ("OMS__SMS__PROVIDER", "twilio"),
+            ("TWILIO_ACCOUNT_SID", "AC1"),
+            ("TWILIO_AUTH_TOKEN", "hunter2"),
+            ("OMS__SMS__TWILIO__FROM", "MG1"),
+        ],
+    )
+    .unwrap();
+    let PaymentParty::Stripe { settings: stripe, webhook_secrets } = &real.payment else { panic!("{:?}", real.payment) };
+    assert_eq!((stripe.base_url.as_str(), stripe.multicapture, webhook_secrets.len()), ("https://api.stripe.com", false, 2));
+    assert!(matches!(&real.sms, SmsParty::Twilio(twilio) if twilio.from == "MG1"));
+    assert!(!format!("{:?}", (&real.payment, &real.sms)).contains("hunter2"));
+    for (pairs, key) in [
+        (vec![("OMS__PAYMENT__PROVIDER", "paypal")], "payment.provider"),
+        (vec![("OMS__PAYMENT__PROVIDER", "stripe")], "payment.stripe.secret_key"),
+        (
+            vec![
+                ("OMS__PAYMENT__PROVIDER", "stripe"),
+                ("STRIPE_SECRET_KEY", "hunter2"),
+                ("OMS__PAYMENT__STRIPE__BASE_URL", "http://far.example"),
+            ],
+            "payment.stripe.base_url",
+        ),
+        (vec![("OMS__CARRIER__PROVIDER", "http")], "carrier.http.base_url"),
+        (vec![("OMS__CARRIER__PROVIDER", "http"), ("OMS__CARRIER__HTTP__BASE_URL", "https://c.example")], "carrier.http.token"),
+        (vec![("OMS__SMS__PROVIDER", "twilio")], "sms.twilio.account_sid"),
+        (
+            vec![
+                ("OMS__SMS__PROVIDER", "twilio"),
+                ("TWILIO_ACCOUNT_SID", "AC1"),
+                ("TWILIO_AUTH_TOKEN", "hunter2"),
+                ("OMS__SMS__TWILIO__FROM", "+49 30"),
+            ],
+            "sms.twilio.from",
+        ),
+    ] {
+        let text = complaint(None, &pairs);
+        assert!(text.contains(key) && !text.contains("hunter2"), "{text}");
+    }
+}

@@ -3,6 +3,7 @@
 
 use oms_domain::customer::Email;
 use oms_domain::ids::MessageId;
+use oms_gateways::Delivery;
 use oms_gateways::mail::{MailAddress, MailMessage};
 use oms_store::{Alert, AlertWay};
 use serde_json::json;
@@ -81,7 +82,10 @@ async fn tell(parts: &Parts, web: &reqwest::Client, alert: &Alert) -> Result<(),
     match (alert.way, &parts.alerts.mail, &parts.alerts.webhook) {
         (AlertWay::Mail, Some(to), _) => {
             let mail = letter(parts, alert, to.clone()).ok_or("its id is no message id")?;
-            parts.gateways.mailer.send(&mail).await.map_err(|e| e.to_string())
+            match parts.gateways.mailer.send(&mail).await.map_err(|e| e.to_string())? {
+                Delivery::Taken => Ok(()),
+                Delivery::Refused { code } => Err(format!("the mail server refuses it for good ({code})")),
+            }
         }
         (AlertWay::Webhook, _, Some(url)) => {
             let answer = web.post(url).json(&document(parts, alert)).send().await.map_err(|e| e.without_url().to_string())?;

@@ -11,9 +11,10 @@ use std::fmt;
 
 use crate::GatewayError;
 
+pub mod http;
 mod label;
 mod sandbox;
-pub use sandbox::{BookingStatus, SandboxBooking, SandboxCarrier};
+pub use sandbox::{BookingStatus, CarrierCall, SandboxBooking, SandboxCarrier};
 
 /// From where to where a parcel travels.
 #[derive(Debug, Clone, PartialEq, Eq)]

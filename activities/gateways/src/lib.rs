@@ -11,8 +11,13 @@ pub mod ledger;
 pub mod mail;
 pub mod payment;
 pub mod sandbox;
+pub mod secret;
+pub mod signature;
 pub mod sms;
 pub mod templates;
+mod web;
+
+pub use web::WebError;
 
 /// Why an outside party gave no answer. `detail` is for operators: it never holds personal data or secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +33,18 @@ pub enum GatewayError {
     UnknownOutcome {
         /// What was seen.
         detail: String,
+    },
+}
+
+/// Answer of a party that takes messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    /// It has taken the message and delivers it.
+    Taken,
+    /// It will never take this message: no attempt will help, a person must look.
+    Refused {
+        /// Its code for why, such as `550` of SMTP.
+        code: String,
     },
 }
 

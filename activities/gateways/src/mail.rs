@@ -7,7 +7,7 @@ use lettre::message::{Mailbox, MultiPart};
 use oms_domain::customer::Email;
 use oms_domain::ids::MessageId;
 
-use crate::GatewayError;
+use crate::{Delivery, GatewayError};
 
 mod folder;
 mod smtp;
@@ -46,7 +46,7 @@ pub struct MailMessage {
 #[async_trait]
 pub trait Mailer: Send + Sync {
     /// Hands a message over. A repeat may arrive twice, under one `Message-ID`. Errors: [`GatewayError`].
-    async fn send(&self, message: &MailMessage) -> Result<(), GatewayError>;
+    async fn send(&self, message: &MailMessage) -> Result<Delivery, GatewayError>;
 }
 
 /// Builds the message as it travels: multipart/alternative, UTF-8, with a `Message-ID` that is the same in every attempt.

@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::GatewayError;
 
 mod sandbox;
+pub mod stripe;
 pub use sandbox::{
     AuthenticateError, Authentication, OperationKind, OperationResult, PAY_PATH, SandboxOperation, SandboxPayment,
-    SandboxPayments,
+    SandboxPayments, StripeAnswer, StripeCall,
 };
 
 /// Holds funds.
@@ -179,7 +180,7 @@ pub trait PaymentGateway: Send + Sync {
     /// The truth about one idempotency key; `None` if nothing ever took effect under it. Errors: [`GatewayError`].
     async fn lookup(&self, key: &str) -> Result<Option<Operation>, GatewayError>;
 
-    /// A page of the gateway's own books: payments that began at or after `since`, oldest first, behind the cursor that the page
+    /// A page of the gateway's own books: payments that began at or after `since`, in the gateway's order, behind the cursor that the page
     /// before gave. Errors: [`GatewayError`].
     async fn payments(&self, since: Instant, after: Option<&str>, limit: u32) -> Result<Listed<GatewayPayment>, GatewayError>;
 

@@ -5,9 +5,10 @@ use oms_domain::customer::Phone;
 use oms_domain::ids::MessageId;
 use serde::{Deserialize, Serialize};
 
-use crate::GatewayError;
+use crate::{Delivery, GatewayError};
 
 mod folder;
+pub mod twilio;
 pub use folder::SmsFolder;
 
 /// One text message. Personal data.
@@ -25,5 +26,5 @@ pub struct Sms {
 #[async_trait]
 pub trait Texter: Send + Sync {
     /// Hands a message over. Errors: [`GatewayError`].
-    async fn send(&self, sms: &Sms) -> Result<(), GatewayError>;
+    async fn send(&self, sms: &Sms) -> Result<Delivery, GatewayError>;
 }

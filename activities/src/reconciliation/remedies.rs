@@ -81,7 +81,7 @@ impl ReconciliationActivities {
     /// What was done, on the timeline of the order, if there is such an order.
     async fn tell(&self, finding: &Finding, fact: Fact) -> Result<(), ActivityError> {
         let Some(order) = &finding.order else { return Ok(()) };
-        let told = self.store.append(order, &[fact], Append::default(), None, (self.clock)()).await;
+        let told = self.store.append(order, &[fact], Append { quiet: true, ..Append::default() }, None, (self.clock)()).await;
         told.map(|_| ()).map_err(failure::store)
     }
 

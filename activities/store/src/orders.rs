@@ -171,6 +171,8 @@ pub struct Append {
     pub settled: Vec<String>,
     /// Review items that a person resolved.
     pub resolved: Vec<ResolvedItem>,
+    /// The order counts as unchanged: what a comparison repairs must not keep it from comparing the rest.
+    pub quiet: bool,
 }
 
 /// Which orders to list; everything given must hold.

@@ -177,6 +177,17 @@ pub(super) fn give_back(sources: &mut Sources) {
     sources.payments[0].operations.push(theirs(&id("delivered"), GatewayKind::Refund, 500));
 }
 
+/// A real gateway is in force, of whose payments only the sums are known.
+pub(super) fn pay_for_real(sources: &mut Sources) {
+    sources.real_gateway = true;
+    for order in &mut sources.orders {
+        order.row.test = false;
+    }
+    for payment in &mut sources.payments {
+        payment.operations.truncate(1);
+    }
+}
+
 /// Makes the delivered order owe money.
 pub(super) fn owe(sources: &mut Sources) {
     let order = &mut sources.orders[0];
@@ -253,6 +264,7 @@ pub(super) fn sound() -> Sources {
             payment(&cancelled, PaymentStatus::Voided, 0, vec![authorized(&cancelled), void]),
             payment(&open, PaymentStatus::Authorized, 0, vec![authorized(&open)]),
         ],
+        real_gateway: false,
         bookings: vec![booking(&delivered), booking(&open)],
         items: Vec::new(),
         alerts: BTreeSet::new(),

@@ -13,8 +13,11 @@ use crate::GatewayError;
 use crate::faults::{FaultMode, Faults, Party, dropped};
 use crate::ledger::{Ledger, LedgerError};
 
+mod http;
 #[cfg(test)]
 mod tests;
+
+pub use http::CarrierCall;
 
 const CARRIER: &str = "sandbox";
 

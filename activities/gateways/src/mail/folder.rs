@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use std::path::PathBuf;
 
 use super::{MailMessage, Mailer, build};
-use crate::GatewayError;
 use crate::faults::{Faults, Party};
 use crate::folder::leave;
+use crate::{Delivery, GatewayError};
 
 /// Writes each message to `{message_id}.eml`, once. Obeys the faults of [`Party::Mail`].
 #[derive(Debug, Clone)]
@@ -24,8 +24,10 @@ impl MailFolder {
 
 #[async_trait]
 impl Mailer for MailFolder {
-    async fn send(&self, message: &MailMessage) -> Result<(), GatewayError> {
+    async fn send(&self, message: &MailMessage) -> Result<Delivery, GatewayError> {
         let bytes = build(message)?.formatted();
-        leave(&self.folder, format!("{}.eml", message.message_id), bytes, &self.faults, Party::Mail).await
+        leave(&self.folder, format!("{}.eml", message.message_id), bytes, &self.faults, Party::Mail)
+            .await
+            .map(|()| Delivery::Taken)
     }
 }

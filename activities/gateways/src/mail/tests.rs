@@ -164,14 +164,17 @@ async fn server(answer: &'static str, hang_up: bool) -> u16 {
     port
 }
 
-async fn send_to(port: u16) -> Result<(), GatewayError> {
+async fn send_to(port: u16) -> Result<Delivery, GatewayError> {
     SmtpMailer::from_url(&format!("smtp://127.0.0.1:{port}")).unwrap().send(&message()).await
 }
 
 #[tokio::test]
 async fn smtp_answers_become_outcomes_that_name_nobody() {
-    send_to(server("250 ok", false).await).await.unwrap();
-    for answer in ["550 5.1.1 <zoe@example.com>: no such user", "451 4.3.0 Mailbox zoe busy"] {
+    assert_eq!(send_to(server("250 ok", false).await).await.unwrap(), Delivery::Taken);
+    for (answer, code) in [("550 5.1.1 <zoe@example.com>: no such user", "550"), ("554 5.7.1 rejected", "554")] {
+        assert_eq!(send_to(server(answer, false).await).await.unwrap(), Delivery::Refused { code: code.into() });
+    }
+    for answer in ["451 4.3.0 Mailbox zoe busy", "530 5.7.0 zoe must log in first"] {
         let error = send_to(server(answer, false).await).await.unwrap_err();
         let GatewayError::Unavailable { detail } = error else { panic!("{error}") };
         assert!(detail.contains(&answer[..3]) && !detail.contains("zoe"), "{detail}");
@@ -186,8 +189,28 @@ async fn smtp_answers_become_outcomes_that_name_nobody() {
     assert!(matches!(error, GatewayError::Unavailable { .. }), "{error}");
 }
 
-#[test]
-fn a_bad_url_is_refused_without_repeating_it() {
-    let error = SmtpMailer::from_url("http://user:hunter2@host").unwrap_err();
-    assert!(!error.to_string().contains("hunter2"));
+#[tokio::test]
+async fn an_url_that_would_give_a_password_away_is_refused_without_repeating_it() {
+    let refusal = |url: &str| SmtpMailer::from_url(url).err();
+    for (url, error) in [
+        ("http://user:hunter2@host", SmtpUrlError::Unreadable),
+        ("smtp://user:hunter2@host?tls=perhaps", SmtpUrlError::Unreadable),
+        ("hunter2", SmtpUrlError::Unreadable),
+        ("smtp://user:hunter2@host:25", SmtpUrlError::PlainPassword),
+        ("smtps://user:hunter2@host?ca=/nowhere/hunter2.pem", SmtpUrlError::BadAuthority),
+    ] {
+        assert!(!error.to_string().contains("hunter2"));
+        assert_eq!(refusal(url), Some(error), "{url}");
+    }
+    for url in [
+        "smtp://user:hunter2@127.0.0.1:25",
+        "smtp://user:hunter2@[::1]:25",
+        "smtp://user:hunter2@host:587?tls=required",
+        "smtp://user:hunter2@host:587?tls=opportunistic",
+        "smtp://user:hunter2@host:25?tls=none",
+        "smtps://user:hunter2@host",
+        "smtp://host",
+    ] {
+        assert_eq!(refusal(url), None, "{url}");
+    }
 }

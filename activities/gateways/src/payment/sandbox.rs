@@ -17,10 +17,12 @@ use crate::ledger::{Ledger, LedgerError};
 mod books;
 mod rows;
 mod rules;
+mod stripe;
 #[cfg(test)]
 mod tests;
 
 pub use books::{OperationKind, OperationResult, SandboxOperation, SandboxPayment};
+pub use stripe::{StripeAnswer, StripeCall};
 
 /// How often `pm_sandbox_flaky` fails before it works, per operation key.
 const FLAKY_FAILURES: i64 = 2;

@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use std::path::PathBuf;
 
 use super::{Sms, Texter};
-use crate::GatewayError;
 use crate::faults::{Faults, Party};
 use crate::folder::leave;
+use crate::{Delivery, GatewayError};
 
 /// Writes each message to `{message_id}.json`, once. Obeys the faults of [`Party::Sms`].
 #[derive(Debug, Clone)]
@@ -24,10 +24,10 @@ impl SmsFolder {
 
 #[async_trait]
 impl Texter for SmsFolder {
-    async fn send(&self, sms: &Sms) -> Result<(), GatewayError> {
+    async fn send(&self, sms: &Sms) -> Result<Delivery, GatewayError> {
         let bytes =
             serde_json::to_vec(sms).map_err(|e| GatewayError::unavailable(format!("the message cannot be built: {e}")))?;
-        leave(&self.folder, format!("{}.json", sms.message_id), bytes, &self.faults, Party::Sms).await
+        leave(&self.folder, format!("{}.json", sms.message_id), bytes, &self.faults, Party::Sms).await.map(|()| Delivery::Taken)
     }
 }
 

@@ -38,6 +38,7 @@ pub(crate) struct Row {
     has_phone: bool,
     test: bool,
     life: Life,
+    updated_at: Instant,
 }
 
 impl Row {
@@ -55,6 +56,7 @@ struct LockedRow {
     has_phone: bool,
     test: bool,
     life: Json<Life>,
+    updated_at: Instant,
 }
 
 pub(crate) async fn record(pools: &Pools, record: &Record, now: Instant) -> Result<Recorded> {
@@ -121,7 +123,8 @@ pub(crate) async fn append(
     // an open run is the only writer of its order's state: what it is not told by an update it does not know
     let changed = row.status.is_terminal() && !repeat && apply(&mut life, change, &row.id);
     if changed || row.seq > before || items {
-        step(&mut tx, &mut row, &life, changed, now).await?;
+        let at = if change.quiet { row.updated_at } else { now };
+        step(&mut tx, &mut row, &life, changed, at).await?;
     }
     if let Some((scan, result)) = scan {
         scans::insert(&mut tx, order_id, scan, *result, now).await?;
@@ -224,7 +227,7 @@ async fn lock(connection: &mut Conn, id: &OrderId) -> Result<Row> {
 
 async fn find(connection: &mut Conn, id: &OrderId) -> Result<Option<Row>> {
     let row = sqlx::query_as::<Db, LockedRow>(concat!(
-        "SELECT o.rev, o.seq, o.status, o.has_phone, o.test, o.life FROM orders o WHERE o.id = $1",
+        "SELECT o.rev, o.seq, o.status, o.has_phone, o.test, o.life, o.updated_at FROM orders o WHERE o.id = $1",
         for_update!("o")
     ))
     .bind(id.as_str())
@@ -239,6 +242,7 @@ async fn find(connection: &mut Conn, id: &OrderId) -> Result<Option<Row>> {
         has_phone: row.has_phone,
         test: row.test,
         life: row.life.0,
+        updated_at: row.updated_at,
     }))
 }
 

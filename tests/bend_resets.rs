@@ -22,17 +22,17 @@ use oms_domain::shortage::{OnShortage, ShortagePolicy};
 use oms_gateways::carrier::BookingStatus;
 use oms_gateways::payment::OperationResult;
 use oms_store::StoredOrder;
-use temporalio_client::grpc::WorkflowService;
 use oms_temporal::worker::WorkerTuning;
 use serde_json::json;
-use temporalio_client::{NamespacedClient, UntypedSignal, WorkflowStartOptions};
+use temporalio_client::grpc::WorkflowService;
+use temporalio_client::{NamespacedClient, WorkflowStartOptions};
 use temporalio_common::UpdateDefinition;
-use temporalio_common::data_converters::RawValue;
-use temporalio_common::protos::temporal::api::common::v1::{Payload, WorkflowExecution};
+use temporalio_common::protos::temporal::api::common::v1::WorkflowExecution;
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 use temporalio_common::protos::temporal::api::workflowservice::v1::ResetWorkflowExecutionRequest;
 
+use crate::moments::signal;
 use crate::support::world::{PATIENT, World, eur, now, report, sku, uuid};
 use crate::support::{books, until};
 
@@ -270,12 +270,6 @@ async fn a_reset_order_that_has_left_in_part_repeats_no_effect() {
     resets(Bend::PartlyShipped).await;
 }
 
-async fn signal(world: &World, id: &OrderId, name: &str, command: serde_json::Value) {
-    let metadata = [("encoding".to_owned(), b"json/plain".to_vec())].into();
-    let payload = Payload { metadata, data: command.to_string().into_bytes(), ..Default::default() };
-    world.run(id).signal(UntypedSignal::new(name), RawValue::new(vec![payload]), Default::default()).await.unwrap();
-}
-
 /// A worker that dies after it has written the record that confirms leaves a row that is older than what the next one hears first.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_that_ended_before_the_row_was_read_again_stays_ended() {
@@ -285,7 +279,8 @@ async fn a_hold_that_ended_before_the_row_was_read_again_stays_ended() {
     let hold = HoldId::from_key(&id, "first");
     signal(&world, &id, "place_hold", json!({ "id": hold, "kind": "drawn", "reason": "for a test" })).await;
     world.start_workers(&Queue::ALL).await;
-    shows(&world, &id, "that it is confirmed", |order| order.life.status == Status::Confirmed && !order.life.holds.is_empty()).await;
+    shows(&world, &id, "that it is confirmed", |order| order.life.status == Status::Confirmed && !order.life.holds.is_empty())
+        .await;
     world.stop_workers().await;
     let confirming = world.run(&id).fetch_history(Default::default()).into_events().await.unwrap();
     let confirming = confirming.iter().rev().find(|e| e.event_type() == EventType::WorkflowTaskCompleted).unwrap();

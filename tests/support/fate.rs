@@ -76,19 +76,34 @@ pub enum Act {
     Pause(Duration),
     Await(Stage),
     Cancel(Door),
-    Hold { ends: Option<Duration> },
+    Hold {
+        ends: Option<Duration>,
+    },
     Release,
     ReleaseUnknown,
     Review(ReviewDecision),
     Address,
-    Edit { lines: Lines, stale: bool },
+    Edit {
+        lines: Lines,
+        stale: bool,
+    },
     Decide(Decision),
     Authenticate(bool),
     Receive(&'static str, i64),
-    Report { parcel: u32, kind: ScanType, event: u32 },
-    Garbage { signal: &'static str, payload: usize },
+    Report {
+        parcel: u32,
+        kind: ScanType,
+        event: u32,
+    },
+    Garbage {
+        signal: &'static str,
+        payload: usize,
+    },
     Tap(&'static str),
-    Resolve { action: Resolution, referenced: bool },
+    Resolve {
+        action: Resolution,
+        referenced: bool,
+    },
     /// Cents are wanted back.
     Refund(i64),
 }
@@ -191,7 +206,7 @@ impl Fate {
             patient,
             says,
             review,
-            policies: Policies { review: *pick(dice, &verdicts), shortage: default },
+            policies: Policies { review: *pick(dice, &verdicts), shortage: default, ..Policies::default() },
             reservation: if dice.random_bool(0.1) { millis(dice, 2_000..4_000) } else { HOUR },
             window: if dice.random_bool(0.4) { millis(dice, 50..600) } else { Duration::ZERO },
             acts: (0..acts).flat_map(|_| [Act::Pause(millis(dice, 0..120)), act(dice)]).collect(),

@@ -111,7 +111,9 @@ async fn shelves(world: &World, moved: &[Moved]) -> Vec<String> {
 
 /// What the lives share: articles, some of which run out.
 async fn shop() -> World {
-    let world = World::idle(WorkerTuning { graceful_shutdown: Duration::from_secs(1), ..Default::default() }).await;
+    let mut world = World::idle(WorkerTuning { graceful_shutdown: Duration::from_secs(1), ..Default::default() }).await;
+    // every look goes over all lives
+    (world.parts.watch_every, world.parts.janitor_every) = (Duration::from_secs(2), Duration::from_secs(2));
     for (name, places, price) in PLENTY {
         for place in places {
             world.shelf(name, place, SHELF, price).await;

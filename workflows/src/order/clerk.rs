@@ -6,6 +6,7 @@ use oms_contract::names::Queue;
 use oms_contract::search;
 use oms_contract::start::OrderStart;
 use oms_domain::event::Fact;
+use oms_domain::ids::ShipmentId;
 use oms_domain::life::Life;
 use oms_domain::order::Status;
 use oms_domain::shipment::{Shipment, ShipmentStatus};
@@ -45,6 +46,8 @@ pub(super) struct Journal {
     dirty: bool,
     writing: bool,
     confirming: Option<Wish>,
+    /// The shipments that the record on its way confirms.
+    coming: Vec<Shipment>,
     confirmation: Option<Confirmation>,
     amend: Option<Amend>,
     address: Option<String>,
@@ -135,6 +138,11 @@ impl Journal {
         self.confirmation
     }
 
+    /// The shipments that are confirmed by the record on its way, if it confirms.
+    pub(super) fn coming(&self) -> &[Shipment] {
+        &self.coming
+    }
+
     /// The newest record that was begun.
     pub(super) fn rev(&self) -> u64 {
         self.rev
@@ -174,6 +182,7 @@ impl Order {
         let mut facts = std::mem::take(&mut journal.facts);
         match &confirming {
             Some(wish) => {
+                journal.coming.clone_from(&wish.shipments);
                 life.status = Status::Confirmed;
                 life.shipments.clone_from(&wish.shipments);
                 facts.push(wish.fact.clone());
@@ -201,6 +210,7 @@ impl Order {
     fn file(&mut self, entry: Entry, written: &Recorded) {
         let journal = &mut self.journal;
         journal.writing = false;
+        let coming = std::mem::take(&mut journal.coming);
         if written.lapsed || written.behind {
             // what was not written goes into the next one
             journal.amend = journal.amend.take().or(entry.record.amend);
@@ -212,12 +222,19 @@ impl Order {
             journal.scans.splice(0..0, entry.record.scans);
             journal.resolved.splice(0..0, entry.record.resolved);
             journal.confirmation = Some(Confirmation::Lapsed);
+            // a report of what nobody can have seen was of nothing
+            let void = |shipment: &ShipmentId| coming.iter().any(|s| s.id == *shipment);
+            journal.scans.retain(|heard| !void(&heard.scan.shipment));
+            journal.facts.retain(|fact| !fact.shipment.as_ref().is_some_and(void));
+            self.life.shipments.retain(|s| !void(&s.id));
             return;
         }
         journal.redirecting = journal.address.is_some();
         if let Some(wish) = entry.confirming {
             match &written.standing {
                 Some(standing) => self.take_up(standing),
+                // a report may have come before this
+                None if !self.life.shipments.is_empty() => {}
                 None => self.life.shipments = wish.shipments,
             }
             if self.life.status.can_become(Status::Confirmed) {
@@ -253,6 +270,14 @@ impl Order {
         let (order_id, over) = (&self.start.order_id, &self.over);
         self.life.holds.retain(|hold| !over.contains(hold.id.as_str()));
         self.life.attention.retain(|flag| !over.contains(&flag.item(order_id)));
+        for shipment in own.shipments {
+            // reported while the record was on its way
+            if let Some(known) =
+                self.life.shipments.iter_mut().find(|s| s.id == shipment.id && s.status.rank() < shipment.status.rank())
+            {
+                *known = shipment;
+            }
+        }
         self.life.heard = own.heard;
         self.life.editing = own.editing;
         for hold in own.holds {

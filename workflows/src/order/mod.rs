@@ -330,7 +330,7 @@ impl Order {
 
     #[update_validator(shipment_event)]
     fn may_report(&self, _ctx: &WorkflowContextView, input: &ShipmentEvent) -> Result<(), Refused> {
-        Ok(self.life.check_report(&input.scan)?)
+        Ok(self.check_report(input)?)
     }
 
     /// Warehouse or carrier report progress.

@@ -12,6 +12,7 @@ use oms_domain::review::{Resolution, STUCK, UNFUNDED};
 use oms_gateways::payment::{Authentication, OperationKind};
 use temporalio_client::WorkflowExecutionStatus;
 
+use crate::replay::replays;
 use crate::support::skipping::Skipping;
 use crate::support::until;
 use crate::support::world::{PATIENT, World};
@@ -87,6 +88,7 @@ async fn a_renewal_that_the_customer_fails_is_told_once_and_asked_for_again() {
     let order = world.order(&id).await;
     assert!(order.life.attention.is_empty(), "{:?}", order.life.attention);
     assert_eq!(order.life.payment.captured, order.totals.total);
+    replays(world, "renewal-refused-delivered", &id).await;
     end(skipping).await;
 }
 
@@ -123,6 +125,7 @@ async fn policy_may_cancel_what_cannot_be_paid_any_more() {
     let dead = all.iter().all(|p| matches!(p.status, PaymentStatus::Voided | PaymentStatus::Declined) && p.captured.is_zero());
     assert!(dead && all.len() == 2, "the first hold and the one that was refused: {all:?}");
     assert_eq!(told_of_failure(world, &id).await, 0, "the cancellation is told instead");
+    replays(world, "renewal-refused-cancelled", &id).await;
     end(skipping).await;
 }
 
@@ -150,5 +153,6 @@ async fn a_hold_without_an_end_that_everybody_forgot_calls_a_person() {
     assert_eq!(world.ends(&id).await.status, Status::Completed);
     let run = world.run(&id).describe(Default::default()).await.unwrap();
     assert_eq!(run.status(), WorkflowExecutionStatus::Completed);
+    replays(world, "held-too-long-delivered", &id).await;
     end(skipping).await;
 }

@@ -218,7 +218,8 @@ async fn edit_or_ship(world: &World, number: usize, cancels: bool) -> &'static s
     assert_eq!(ship.unwrap().result, ScanResult::Applied, "a fact is never refused");
     let accepted = edit.is_ok();
     if let Err(late) = &edit {
-        refused(late, &["too_late"]);
+        // the row is confirmed a moment before the run knows
+        refused(late, &["too_late", "not_allowed_now"]);
     } else {
         let decided = |kind: &str| matches!(kind, "order.edited" | "order.edit_refused");
         until(&format!("the edit of {id} is decided"), PATIENT, || async {

@@ -197,15 +197,19 @@ pub fn anonymous(history: &[u8]) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fate_replays_as_it_was_lived() {
     let mut world = World::new().await;
-    let record = std::env::var_os("OMS_RECORD_HISTORIES").is_some();
     for (fate, id) in fates(&mut world).await {
-        let history = download_history(&world.client, &oms_contract::names::order_workflow(&id)).await.unwrap();
-        replay::<Order>(&history).await.unwrap_or_else(|e| panic!("{fate}: {e}"));
-        if record {
-            std::fs::write(folder().join(format!("order-{fate}.{SHAPE}.json")), anonymous(&history)).unwrap();
-        }
+        replays(&world, fate, &id).await;
     }
     world.end().await;
+}
+
+/// Replays the order's run as it was lived; with `OMS_RECORD_HISTORIES` it joins the committed ones.
+pub async fn replays(world: &World, fate: &str, id: &OrderId) {
+    let history = download_history(&world.client, &oms_contract::names::order_workflow(id)).await.unwrap();
+    replay::<Order>(&history).await.unwrap_or_else(|e| panic!("{fate}: {e}"));
+    if std::env::var_os("OMS_RECORD_HISTORIES").is_some() {
+        std::fs::write(folder().join(format!("order-{fate}.{SHAPE}.json")), anonymous(&history)).unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -97,6 +97,8 @@ struct Refused {
     amount: Money,
     /// The gateway's code, or why the customer did not get through.
     code: String,
+    /// The customer was asked. Runs of earlier shapes have no record of their own for that.
+    asked: bool,
 }
 
 async fn hold_again(desk: &Desk) -> Renewal {
@@ -116,7 +118,7 @@ async fn hold_again(desk: &Desk) -> Renewal {
             desk.clear(UNFUNDED, None);
             Renewal::Held
         }
-        Ok(Authorized::Declined { code }) => Renewal::Refused(Refused { revision, amount, code }),
+        Ok(Authorized::Declined { code }) => Renewal::Refused(Refused { revision, amount, code, asked: false }),
         Ok(Authorized::ActionRequired { .. }) => authenticated(desk, revision, amount).await,
         Ok(Authorized::Released) => Renewal::Again,
         Err(_) => Renewal::Stopped,
@@ -144,7 +146,7 @@ async fn authenticated(desk: &Desk, revision: u32, amount: Money) -> Renewal {
             return Renewal::Stopped;
         }
         if !acted {
-            return Renewal::Refused(Refused { revision, amount, code: "authentication_expired".to_owned() });
+            return Renewal::Refused(Refused { revision, amount, code: "authentication_expired".to_owned(), asked: true });
         }
         let (order_id, method) = desk.read(|s| (s.start.order_id.clone(), s.start.method.clone()));
         let input = Authorize { order_id, revision, amount, method };
@@ -157,7 +159,7 @@ async fn authenticated(desk: &Desk, revision: u32, amount: Money) -> Renewal {
                 desk.clear(UNFUNDED, None);
                 return Renewal::Held;
             }
-            Ok(Authorized::Declined { code }) => return Renewal::Refused(Refused { revision, amount, code }),
+            Ok(Authorized::Declined { code }) => return Renewal::Refused(Refused { revision, amount, code, asked: true }),
             Ok(Authorized::Released) => return Renewal::Again,
             Ok(Authorized::ActionRequired { .. }) => {}
             Err(_) => return Renewal::Stopped,
@@ -166,7 +168,7 @@ async fn authenticated(desk: &Desk, revision: u32, amount: Money) -> Renewal {
 }
 
 /// Puts a refusal on record and does what policy says. `told`: the customer knows of it from an earlier try.
-fn refused(desk: &Desk, Refused { revision, amount, code }: &Refused, told: bool) {
+fn refused(desk: &Desk, Refused { revision, amount, code, asked }: &Refused, told: bool) {
     let now = desk.now();
     let policy = desk.read(|s| s.start.policies.reauthorization);
     desk.write(|s| {
@@ -183,7 +185,7 @@ fn refused(desk: &Desk, Refused { revision, amount, code }: &Refused, told: bool
             return;
         }
         fact.tell = (!told && policy != ReauthorizationPolicy::Reauthorize).then_some(Topic::PaymentFailed);
-        s.journal.publish(fact);
+        if *asked && s.start.shape < 3 { s.journal.note(fact) } else { s.journal.publish(fact) }
     });
 }
 

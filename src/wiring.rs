@@ -89,10 +89,14 @@ pub(crate) fn real_payments(settings: &Settings) -> anyhow::Result<Option<Arc<dy
     })
 }
 
-fn carrier(settings: &Settings, sandbox: &Sandbox) -> anyhow::Result<Arc<dyn Carrier>> {
+/// The carrier that moves real parcels, if the sandbox does not play it.
+///
+/// # Errors
+/// Its settings cannot be used.
+pub(crate) fn real_carrier(settings: &Settings) -> anyhow::Result<Option<Arc<dyn Carrier>>> {
     Ok(match &settings.carrier {
-        CarrierParty::Sandbox => Arc::new(sandbox.carrier.clone()),
-        CarrierParty::Http(settings) => Arc::new(HttpCarrier::new(settings.clone())?),
+        CarrierParty::Sandbox => None,
+        CarrierParty::Http(settings) => Some(Arc::new(HttpCarrier::new(settings.clone())?)),
     })
 }
 
@@ -115,7 +119,7 @@ fn gateways(settings: &Settings, sandbox: &Sandbox) -> anyhow::Result<Gateways> 
     let shop = shop(settings)?;
     Ok(Gateways {
         payments: payments(settings, sandbox, &shop.base_url)?,
-        carrier: carrier(settings, sandbox)?,
+        carrier: real_carrier(settings)?.unwrap_or_else(|| Arc::new(sandbox.carrier.clone())),
         mailer,
         texter: texter(settings, sandbox)?,
         shop,

@@ -7,7 +7,6 @@ use oms_domain::order::Status;
 use oms_domain::payment::PaymentStatus;
 use oms_domain::refund::RefundState;
 use oms_domain::shipment::ShipmentStatus;
-use oms_gateways::carrier::BookingStatus;
 use oms_gateways::payment::{OperationKind as GatewayKind, OperationResult, SandboxOperation, SandboxPayment};
 use oms_store::{OperationKind, PaymentOperation, StoredRefund};
 
@@ -258,8 +257,8 @@ fn contradiction(ours: &PaymentOperation, theirs: Option<(&SandboxPayment, &Sand
 /// The carrier's list against ours.
 fn bookings(sources: &Sources, findings: &mut Vec<Finding>) {
     let mut open: BTreeMap<OrderId, u64> = BTreeMap::new();
-    for booking in sources.bookings.iter().filter(|b| b.status == BookingStatus::Booked) {
-        if let Ok(order) = booking.shipment_id.order() {
+    for booking in sources.bookings.iter().filter(|b| b.stands) {
+        if let Ok(order) = booking.shipment.order() {
             *open.entry(order).or_default() += 1;
         }
     }

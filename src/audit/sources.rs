@@ -11,9 +11,10 @@ use oms_contract::names::{order_of_workflow, order_workflow, refund_workflow};
 use oms_contract::workflow::Order;
 use oms_domain::Instant;
 use oms_domain::ids::OrderId;
+use oms_domain::reconciliation::CarrierBooking;
 use oms_domain::refund::RefundId;
 use oms_gateways::GatewayError;
-use oms_gateways::carrier::SandboxBooking;
+use oms_gateways::carrier::Carrier;
 use oms_gateways::faults::Party;
 use oms_gateways::payment::{OperationKind, OperationResult, PaymentGateway, SandboxOperation, SandboxPayment};
 use oms_gateways::sandbox::Sandbox;
@@ -32,8 +33,8 @@ use crate::wiring;
 
 /// Orders per page of the reading.
 const PAGE: u32 = 500;
-/// Payments per page of a real gateway's list.
-const PAYMENTS_PAGE: u32 = 100;
+/// Entries per page of a real party's list.
+const LEDGER_PAGE: u32 = 100;
 /// Small reads under way at once.
 const READS_AT_ONCE: usize = 4;
 const OPEN_RUNS: &str = "WorkflowType = 'Order' AND ExecutionStatus = 'Running'";
@@ -95,7 +96,7 @@ pub(crate) struct Sources {
     /// Whether a real gateway pays what is not a test: of its payments only the sums are known.
     pub(crate) real_gateway: bool,
     /// The carrier's own list.
-    pub(crate) bookings: Vec<SandboxBooking>,
+    pub(crate) bookings: Vec<CarrierBooking>,
     /// Temporal.
     pub(crate) runs: Runs,
     /// The folders.
@@ -107,6 +108,8 @@ pub(crate) struct Sources {
 pub(crate) struct Outside {
     /// The real gateway, if there is one.
     gateway: Option<Arc<dyn PaymentGateway>>,
+    /// The real carrier, if there is one.
+    carrier: Option<Arc<dyn Carrier>>,
     /// Whether mail goes to the folder.
     mail_in_folder: bool,
     /// Whether text messages go to the folder.
@@ -114,10 +117,11 @@ pub(crate) struct Outside {
 }
 
 impl Outside {
-    /// As the settings choose. Errors: the gateway's settings cannot be used.
+    /// As the settings choose. Errors: the settings of one of them cannot be used.
     pub(crate) fn of(settings: &Settings) -> anyhow::Result<Self> {
         Ok(Self {
             gateway: wiring::real_payments(settings)?,
+            carrier: wiring::real_carrier(settings)?,
             mail_in_folder: settings.is_sandbox(Party::Mail),
             sms_in_folder: settings.is_sandbox(Party::Sms),
         })
@@ -162,12 +166,18 @@ impl Desk {
         let orders: Vec<OrderBooks> =
             futures::stream::iter(rows).map(|row| self.order(row)).buffered(READS_AT_ONCE).try_collect().await?;
         let mut payments = self.sandbox.payments.payments(None).await.context("reading the sandbox's ledger")?;
+        let first = orders.iter().map(|o| o.row.placed_at).min().unwrap_or_else(now);
         if let Some(gateway) = &self.outside.gateway {
-            let first = orders.iter().map(|o| o.row.placed_at).min().unwrap_or_else(now);
             payments.extend(listed(gateway.as_ref(), first).await.context("reading the gateway's ledger")?);
         }
         let real_gateway = self.outside.gateway.is_some();
-        let bookings = self.sandbox.carrier.bookings().await.context("reading the carrier's list")?;
+        let bookings = match &self.outside.carrier {
+            Some(carrier) => booked(carrier.as_ref(), first).await.context("reading the carrier's list")?,
+            None => {
+                let all = self.sandbox.carrier.bookings().await.context("reading the sandbox's list of bookings")?;
+                all.into_iter().map(CarrierBooking::from).collect()
+            }
+        };
         let items = self.items().await.context("reading the review queue")?;
         let alerts = self.store.audit_alerts().await.context("reading the alerts")?.into_iter().collect();
         let runs = self.runs(&orders).await?;
@@ -282,7 +292,7 @@ impl Desk {
 async fn listed(gateway: &dyn PaymentGateway, since: Instant) -> Result<Vec<SandboxPayment>, GatewayError> {
     let (mut payments, mut after) = (Vec::new(), None);
     loop {
-        let page = gateway.payments(since, after.as_deref(), PAYMENTS_PAGE).await?;
+        let page = gateway.payments(since, after.as_deref(), LEDGER_PAGE).await?;
         for payment in page.entries {
             let Some(order_id) = payment.order else { continue };
             let (kind, result) = (OperationKind::Authorize, OperationResult::Ok);
@@ -300,6 +310,19 @@ async fn listed(gateway: &dyn PaymentGateway, since: Instant) -> Result<Vec<Sand
         after = page.next;
         if after.is_none() {
             return Ok(payments);
+        }
+    }
+}
+
+/// A real carrier's list since the first order was placed.
+async fn booked(carrier: &dyn Carrier, since: Instant) -> Result<Vec<CarrierBooking>, GatewayError> {
+    let (mut bookings, mut after) = (Vec::new(), None);
+    loop {
+        let page = carrier.bookings(since, after.as_deref(), LEDGER_PAGE).await?;
+        bookings.extend(page.entries);
+        after = page.next;
+        if after.is_none() {
+            return Ok(bookings);
         }
     }
 }

@@ -10,7 +10,6 @@ use oms_domain::refund::{RefundId, RefundState};
 use oms_domain::review::Attention as Flag;
 use oms_domain::shipment::ShipmentStatus;
 use oms_domain::stock::Quantity;
-use oms_gateways::carrier::BookingStatus;
 use oms_gateways::payment::{OperationKind as GatewayKind, OperationResult};
 use oms_store::{MessageState, OperationKind};
 
@@ -134,7 +133,7 @@ fn breaks() -> Vec<(&'static str, String, Break)> {
         }),
         ("captured_as_shipped", d(), |s| s.orders[0].row.life.payment.waived = Some(eur(1))),
         ("failed_message_has_item", o(), |s| s.orders[2].messages[0].state = MessageState::Failed),
-        ("bookings_agree", d(), |s| s.bookings[0].status = BookingStatus::Cancelled),
+        ("bookings_agree", d(), |s| s.bookings[0].stands = false),
         ("bookings_agree", c(), |s| s.bookings.push(booking(&id("cancelled")))),
         ("messages_settled", o(), |s| s.orders[2].messages[0].state = MessageState::Claimed),
         ("messages_written", o(), |s| {

@@ -10,10 +10,10 @@ use oms_domain::money::{Currency, Money};
 use oms_domain::order::Status;
 use oms_domain::payment::PaymentStatus;
 use oms_domain::pricing::Totals;
+use oms_domain::reconciliation::CarrierBooking;
 use oms_domain::refund::{Ask, Breakdown, RefundId, RefundState};
 use oms_domain::shipment::{Shipment, ShipmentStatus};
 use oms_domain::stock::Quantity;
-use oms_gateways::carrier::{BookingStatus, SandboxBooking};
 use oms_gateways::payment::{OperationKind as GatewayKind, OperationResult, SandboxOperation, SandboxPayment};
 use oms_store::{MessageRow, MessageState, OperationKind, OrderAudit, PaymentOperation, StockAudit, StoredRefund};
 
@@ -275,16 +275,12 @@ pub(super) fn sound() -> Sources {
     }
 }
 
-pub(super) fn booking(order: &OrderId) -> SandboxBooking {
-    SandboxBooking {
+pub(super) fn booking(order: &OrderId) -> CarrierBooking {
+    CarrierBooking {
         reference: format!("bk_{order}"),
-        book_key: format!("{order}-1/book/1"),
-        shipment_id: ShipmentId::of(order, 1),
-        location: berlin(),
-        status: BookingStatus::Booked,
-        carrier: "sandbox".to_owned(),
-        tracking_number: "SBX1".to_owned(),
-        booked_at: at(10),
-        cancelled_at: None,
+        key: format!("{order}-1/book/1"),
+        shipment: ShipmentId::of(order, 1),
+        stands: true,
+        at: at(10),
     }
 }

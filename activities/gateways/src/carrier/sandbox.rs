@@ -54,6 +54,18 @@ pub struct SandboxBooking {
     pub cancelled_at: Option<Instant>,
 }
 
+impl From<SandboxBooking> for CarrierBooking {
+    fn from(booking: SandboxBooking) -> Self {
+        Self {
+            reference: booking.reference,
+            key: booking.book_key,
+            shipment: booking.shipment_id,
+            stands: booking.status == BookingStatus::Booked,
+            at: booking.booked_at,
+        }
+    }
+}
+
 /// The sandbox carrier. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct SandboxCarrier {
@@ -121,14 +133,7 @@ impl SandboxCarrier {
             .await?;
         let full = rows.len() >= limit as usize;
         let last = rows.last().filter(|_| full).map(|row| row.try_get::<i64, _>("seq")).transpose()?;
-        let listed = |booking: SandboxBooking| CarrierBooking {
-            reference: booking.reference,
-            key: booking.book_key,
-            shipment: booking.shipment_id,
-            stands: booking.status == BookingStatus::Booked,
-            at: booking.booked_at,
-        };
-        let entries = rows.iter().map(|row| read_booking(row).map(listed)).collect::<Result<Vec<_>, _>>()?;
+        let entries = rows.iter().map(|row| read_booking(row).map(Into::into)).collect::<Result<Vec<_>, _>>()?;
         Ok(Listed { entries, next: last.map(|seq| seq.to_string()) })
     }
 

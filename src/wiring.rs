@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use oms_activities::notifications::Shop;
 use oms_contract::search::{self, Kind};
 use oms_domain::Instant;
+use oms_gateways::events::{EventSink, JournalSink};
 use oms_gateways::mail::{MailFolder, Mailer, SmtpMailer};
 use oms_gateways::sandbox::Sandbox;
 use oms_gateways::sms::SmsFolder;
@@ -80,6 +81,15 @@ fn gateways(settings: &Settings, sandbox: &Sandbox) -> anyhow::Result<Gateways> 
         texter: Arc::new(SmsFolder::new(settings.data_dir.join("sms"), sandbox.faults.clone())),
         shop: shop(settings)?,
     })
+}
+
+/// Where events go.
+pub(crate) fn sinks(settings: &Settings) -> Vec<Arc<dyn EventSink>> {
+    let mut sinks: Vec<Arc<dyn EventSink>> = Vec::new();
+    if settings.events.journal {
+        sinks.push(Arc::new(JournalSink::in_directory(&settings.data_dir)));
+    }
+    sinks
 }
 
 /// The shop as its messages show it.

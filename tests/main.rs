@@ -9,6 +9,7 @@ mod backorders;
 mod bend_resets;
 mod bend_sweeps;
 mod bends;
+mod events;
 mod http_changes;
 mod http_input;
 mod http_orders;

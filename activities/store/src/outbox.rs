@@ -131,11 +131,6 @@ impl Store {
     pub async fn events_of(&self, order: &OrderId, after_seq: u64, limit: u32) -> Result<Vec<OutboxRow>> {
         run!(self, outbox::events_of(order, after_seq, limit))
     }
-
-    /// Notes that these events are published, whoever has them.
-    pub async fn mark_published(&self, ids: &[i64], now: Instant) -> Result<()> {
-        run!(self, outbox::mark_published(ids, now))
-    }
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub(crate) struct ListItems {
     state: Option<String>,
     /// The order it is about.
     order: Option<String>,
-    /// Who saw it: `order`, `watchdog`, `refund`, `return`, `reconciliation` or `message`.
+    /// Who saw it: `order`, `watchdog`, `refund`, `return`, `reconciliation`, `message` or `webhook`.
     source: Option<String>,
     /// Rows of the page, 50 without it.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 100)]

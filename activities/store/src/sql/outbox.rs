@@ -2,10 +2,9 @@
 
 use oms_domain::Instant;
 use oms_domain::ids::OrderId;
-use sqlx::QueryBuilder;
 use sqlx::types::Json;
 
-use super::{Db, Pools, cut, signed, unsigned};
+use super::{Db, Pools, signed, unsigned};
 use crate::Result;
 use crate::outbox::{OutboxRow, Subject};
 
@@ -110,23 +109,4 @@ pub(crate) fn event(row: EventRow) -> Result<OutboxRow> {
         body: row.body.0,
         created_at: row.created_at,
     })
-}
-
-/// Ids per statement: SQLite takes 32,766 parameters, Postgres 65,535.
-const CHUNK: usize = 1_000;
-
-pub(crate) async fn mark_published(pools: &Pools, ids: &[i64], now: Instant) -> Result<()> {
-    let mut tx = pools.begin().await?;
-    for chunk in ids.chunks(CHUNK) {
-        let mut update = QueryBuilder::<Db>::new("UPDATE outbox SET published_at = ");
-        update.push_bind(cut(now)).push(" WHERE published_at IS NULL AND id IN (");
-        let mut list = update.separated(", ");
-        for id in chunk {
-            list.push_bind(*id);
-        }
-        update.push(")");
-        update.build().execute(&mut *tx).await?;
-    }
-    tx.commit().await?;
-    Ok(())
 }

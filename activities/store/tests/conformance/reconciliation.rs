@@ -312,8 +312,7 @@ async fn completed(world: &World, key: &str) {
 }
 
 async fn publish(world: &World) {
-    let ids: Vec<i64> = world.store.unpublished(99).await.unwrap().iter().map(|row| row.id).collect();
-    world.store.mark_published(&ids, at(21)).await.unwrap();
+    world.publish(21).await;
 }
 
 async fn an_ended_order_goes_with_all_its_rows(world: World) {
@@ -416,11 +415,14 @@ async fn nobody_s_case_is_deleted(world: World) {
 async fn events_keys_items_and_reports_go_by_age(world: World) {
     let store = &world.store;
     completed(&world, "o").await;
-    let events = store.unpublished(99).await.unwrap();
-    store.mark_published(&[events[0].id], at(30)).await.unwrap();
+    let published = store.unpublished(99).await.unwrap().len() as u64;
+    world.publish(30).await;
+    let unheard = vec![fact("late", FactKind::HoldReleased)];
+    store.append(&order_id("o"), &unheard, Append::default(), None, at(31)).await.unwrap();
     assert_eq!(store.purge_outbox(at(30), 9).await.unwrap(), 0, "too young");
-    assert_eq!(store.purge_outbox(at(31), 9).await.unwrap(), 1);
-    assert_eq!(store.unpublished(99).await.unwrap().len(), events.len() - 1, "what nobody has heard of stays");
+    assert_eq!(store.purge_outbox(at(31), 1).await.unwrap(), 1, "in small batches");
+    assert_eq!(store.purge_outbox(at(31), 99).await.unwrap(), published - 1);
+    assert_eq!(store.events_of(&order_id("o"), 0, 99).await.unwrap().len(), 1, "what nobody has heard of stays");
 
     for (n, key) in ["k-1", "k-2", "k-3"].into_iter().enumerate() {
         store.claim_key(&claim(key, "f"), at(40 + n as i64)).await.unwrap();

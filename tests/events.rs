@@ -17,8 +17,8 @@ use sqlx::{ConnectOptions, Connection, Executor};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::roles::Place;
-use crate::support::until;
 use crate::support::world::now;
+use crate::support::{tls, until};
 
 const PATIENT: Duration = Duration::from_secs(30);
 const ORDERS: u64 = 6;
@@ -31,6 +31,7 @@ struct Outbox {
 
 impl Outbox {
     async fn new() -> Self {
+        tls();
         let dir = tempfile::tempdir().unwrap();
         let store = Store::connect(&Self::url(dir.path())).await.unwrap();
         store.migrate().await.unwrap();

@@ -105,6 +105,8 @@ impl World {
             retention: Retention::default(),
             janitor_every: Duration::from_millis(300),
         };
+        // the relay sends webhooks
+        super::tls();
         let relay = CancellationToken::new();
         let sender = relay::Relay {
             store: store.clone(),

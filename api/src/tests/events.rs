@@ -12,7 +12,10 @@ use crate::events::ENVELOPE;
 async fn eventful() -> Desk {
     let desk = Desk::new().await;
     desk.put_product("MUG", 1_000).await;
-    for quantity in [5, 0, 7] {
+    // a place begins with its first receipt
+    let receipt = json!({"sku": "MUG", "location": "berlin", "quantity": 5, "reason": "delivery"});
+    assert!(desk.json(Method::POST, "/v1/inventory/receipts", &receipt).await.status.is_success());
+    for quantity in [0, 7] {
         let body = json!({"on_hand": quantity, "reason": "count"});
         assert!(desk.json(Method::PUT, "/v1/inventory/MUG/berlin", &body).await.status.is_success());
     }

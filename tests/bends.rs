@@ -15,6 +15,7 @@ use oms_domain::review::{CAPTURE_REFUSED, LOST, Resolution, ReviewDecision};
 use oms_domain::risk::RiskRules;
 use oms_domain::shipment::{ScanType, ShipmentStatus};
 use oms_domain::shortage::{Decision, OnShortage, ShortagePolicy};
+use oms_gateways::carrier::BookingStatus;
 use oms_gateways::faults::{Fault, FaultMode, Party};
 use temporalio_client::errors::WorkflowUpdateError;
 use temporalio_common::UpdateDefinition;
@@ -207,6 +208,17 @@ async fn a_review_that_nobody_decides_ends_by_policy() {
 
 /// Proposes lines and asks for the edit.
 async fn edit(world: &World, id: &OrderId, key: &str, lines: &[(&str, u32)]) -> Result<Accepted, WorkflowUpdateError> {
+    change(world, id, key, lines, false).await
+}
+
+/// The same, or, if it `cancels`, for the end of what is not in the lines any more.
+async fn change(
+    world: &World,
+    id: &OrderId,
+    key: &str,
+    lines: &[(&str, u32)],
+    cancels: bool,
+) -> Result<Accepted, WorkflowUpdateError> {
     let order = world.order(id).await;
     let priced: Vec<PricedLine> = lines
         .iter()
@@ -226,12 +238,70 @@ async fn edit(world: &World, id: &OrderId, key: &str, lines: &[(&str, u32)]) -> 
     let totals = RULES.totals(&priced, order.currency).unwrap();
     world.store.propose_edit(key, id, &priced, &totals, now()).await.unwrap();
     let lines = priced.iter().map(|l| OrderLine { sku: l.sku.clone(), quantity: l.quantity, total: l.total }).collect();
-    let command = Edit { edit_id: key.into(), lines, totals, cancels: false, if_rev: None, reason: Some(why()), actor: None };
+    let command = Edit { edit_id: key.into(), lines, totals, cancels, if_rev: None, reason: Some(why()), actor: None };
     ask(world, id, mark::EditUpdate, command).await
 }
 
 async fn settled(world: &World, id: &OrderId, kind: &str, times: usize) {
     until(kind, PATIENT, || async { (told(world, id).await.iter().filter(|k| *k == kind).count() == times).then_some(()) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn units_of_a_labelled_parcel_are_cancelled_and_the_rest_is_packed_anew() {
+    let world = World::new().await;
+    world.shelf("mug", "berlin", 10, 1999).await;
+    let id = world.place("one", "pm_card_visa", &[("mug", 3)]).await;
+    booked(&world, &id, 1).await;
+    assert!(edit(&world, &id, "edit-late", &[("mug", 2)]).await.is_err(), "an edit leaves labels alone");
+    change(&world, &id, "cancel-one", &[("mug", 2)], true).await.unwrap();
+    settled(&world, &id, "order.edited", 1).await;
+    until("the rest has a courier", PATIENT, || async {
+        let live: Vec<_> = world.order(&id).await.life.live_shipments().map(|s| (s.status, s.lines[0].quantity)).collect();
+        (live == [(ShipmentStatus::Booked, 2)]).then_some(())
+    })
+    .await;
+    let bookings = world.sandbox.carrier.bookings().await.unwrap();
+    let standing = bookings.iter().filter(|b| b.status == BookingStatus::Booked).map(|b| b.shipment_id.as_str().to_owned());
+    assert_eq!(standing.collect::<Vec<_>>(), [format!("{id}-2")], "the courier of the old parcel is called off");
+    world.scan(&id, 2, ScanType::Shipped).await;
+    world.scan(&id, 2, ScanType::Delivered).await;
+    assert_eq!(world.ends(&id).await.status, Status::PartiallyFulfilled);
+    let order = world.reaches(&id, Status::PartiallyFulfilled).await;
+    assert_eq!(order.totals, RULES.on(eur(2 * 1999)).unwrap());
+    assert_eq!((order.life.payment.captured, order.life.payment.authorized), (order.totals.total, order.totals.total));
+    let mugs = world.store.stock(&sku("mug"), now()).await.unwrap().unwrap();
+    assert_eq!((mugs.on_hand, mugs.reserved), (8, 0));
+    books::balanced(&world).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_not_left_can_be_cancelled_after_a_part_has() {
+    let world = World::new().await;
+    world.shelf("mug", "berlin", 1, 1999).await;
+    world.receive("mug", "hamburg", 1).await;
+    let id = world.place("one", "pm_card_visa", &[("mug", 2)]).await;
+    booked(&world, &id, 2).await;
+    let first = world.order(&id).await.life.shipments[0].clone();
+    world.scan(&id, 1, ScanType::Shipped).await;
+    assert!(world.cancel(&id).await.is_err(), "too late for the whole");
+    change(&world, &id, "cancel-rest", &[("mug", 1)], true).await.unwrap();
+    settled(&world, &id, "order.edited", 1).await;
+    assert!(change(&world, &id, "cancel-more", &[], true).await.is_err(), "what has left stays");
+    world.scan(&id, 1, ScanType::Delivered).await;
+    assert_eq!(world.ends(&id).await.status, Status::PartiallyFulfilled);
+    let order = world.reaches(&id, Status::PartiallyFulfilled).await;
+    // what left costs what it cost when it left: the fee that its parcel did not carry is nobody's
+    assert_eq!((order.totals.total, order.life.payment.captured), (first.amount, first.amount));
+    let totals = order.totals;
+    assert_eq!(totals.subtotal.plus(totals.shipping).unwrap().plus(totals.tax).unwrap(), totals.total);
+    assert_eq!(order.life.payment.authorized, first.amount, "the rest of the hold is released");
+    let level = world.store.stock(&sku("mug"), now()).await.unwrap().unwrap();
+    let left: Vec<_> = level.locations.iter().map(|l| (l.on_hand, l.reserved)).collect();
+    let gone = first.location.as_str() == "berlin";
+    assert_eq!(left, if gone { [(0, 0), (1, 0)] } else { [(1, 0), (0, 0)] }, "the other place keeps its unit");
+    books::balanced(&world).await;
+    world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

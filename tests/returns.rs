@@ -12,6 +12,7 @@ use oms_domain::life::Why;
 use oms_domain::refund::{RefundId, RefundState};
 use oms_domain::returning::{Condition, Inspected, ReturnId, ReturnState};
 use oms_domain::review::Resolution;
+use oms_domain::shipment::{ScanType, ShipmentStatus};
 use oms_domain::stock::Quantity;
 use oms_gateways::carrier::BookingStatus;
 use oms_gateways::faults::{Fault, FaultMode, Party};
@@ -138,6 +139,36 @@ async fn goods_come_back_to_the_shelf_and_money_to_the_customer() {
     for kind in ["return.requested", "return.approved", "return.labelled", "return.received", "return.completed"] {
         assert!(told.iter().any(|k| k == kind), "{kind}: {told:?}");
     }
+    books::balanced(&world).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn goods_that_come_back_before_their_money_is_taken_are_paid_back_afterwards() {
+    let mut world = World::new().await;
+    world.deadlines.capture_retry = Duration::from_secs(1);
+    world.shelf("mug", "berlin", 10, 1999).await;
+    let order = world.place("held", "pm_card_visa", &[("mug", 2)]).await;
+    until("the courier is booked", PATIENT, || async {
+        let life = world.order(&order).await.life;
+        life.shipments.iter().any(|s| s.status == ShipmentStatus::Booked).then_some(())
+    })
+    .await;
+    let hold = world.hold(&order, None).await;
+    world.scan(&order, 1, ScanType::Shipped).await;
+    world.scan(&order, 1, ScanType::Delivered).await;
+    let id = ask(&world, &order, "early", 2).await;
+    assert!(approve(&world, &id).await);
+    receive(&world, &id, vec![unit(2, Condition::Restock)], true).await;
+    until("the goods are on the shelf", PATIENT, || async {
+        (world.store.stock(&sku("mug"), now()).await.unwrap().unwrap().on_hand == 10).then_some(())
+    })
+    .await;
+    assert_eq!(world.store.refunds(&order).await.unwrap().len(), 0, "nothing was taken yet");
+    world.release(&order, &hold).await;
+    assert_eq!(ended(&world, &id).await, ReturnState::Completed);
+    let refund = refund_is(&world, &RefundId::from_key(id.as_str(), "1"), RefundState::Returned).await;
+    assert_eq!(returned(&world, &order).await, (1, refund.amount.minor));
     books::balanced(&world).await;
     world.end().await;
 }

@@ -327,6 +327,44 @@ async fn a_parcel_of_which_nobody_hears_for_a_week_is_given_up_by_a_person() {
     end(skipping).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn each_parcel_has_a_week_of_its_own() {
+    let skipping = Skipping::new().await;
+    let world = &skipping.world;
+    world.shelf("mug", "berlin", 1, 1999).await;
+    world.receive("mug", "hamburg", 1).await;
+    let id = world.place("one", "pm_card_visa", &[("mug", 2)]).await;
+    booked(world, &id).await;
+    world.scan(&id, 1, ScanType::Shipped).await;
+    one(world, &id, "payment.captured").await;
+    skipping.pass(4 * DAY).await;
+    world.scan(&id, 2, ScanType::Shipped).await;
+    // the second parcel's departure is no news of the first
+    skipping.pass(3 * DAY + HOUR).await;
+    let item = flagged(world, &id, NO_SCAN).await;
+    let life = world.order(&id).await.life;
+    let silent: Vec<_> = life.attention.iter().map(|flag| flag.shipment.as_ref().map(|s| s.as_str())).collect();
+    assert_eq!(silent, [Some(life.shipments[0].id.as_str())]);
+    let command =
+        Resolve { item, action: Resolution::RefundAndClose, reference: None, reason: why(), actor: Some("tester".into()) };
+    world.run(&id).execute_update(mark::ResolveUpdate, command, Default::default()).await.unwrap();
+    one(world, &id, "shipment.closed").await;
+    until("the first parcel's money is back, and no other", PATIENT, || async {
+        let order = world.order(&id).await;
+        (order.life.payment.refunded == order.life.shipments[0].amount).then_some(())
+    })
+    .await;
+    skipping.pass(4 * DAY).await;
+    let second = flagged(world, &id, NO_SCAN).await;
+    assert!(!told(world, &id, "attention.raised").await.is_empty() && !second.is_empty());
+    world.scan(&id, 2, ScanType::Delivered).await;
+    assert_eq!(world.ends(&id).await.status, Status::PartiallyFulfilled);
+    let order = world.order(&id).await;
+    assert!(order.life.attention.is_empty(), "what arrived is not missed any more");
+    assert_eq!(order.life.payment.refunded, order.life.shipments[0].amount, "only the first parcel's money went back");
+    end(skipping).await;
+}
+
 async fn authenticates(world: &World, id: &OrderId) {
     let payment = payments(world, id).await.remove(0);
     world.sandbox.payments.authenticate(&payment.payment_id, Authentication::Succeed, world.now()).await.unwrap();

@@ -37,7 +37,11 @@ impl RefundActivities {
             RefundRequested::Accepted(refund) | RefundRequested::Known(refund) => {
                 Ok(RefundAsked::Accepted { amount: refund.amount })
             }
-            RefundRequested::TooMuch(excess) => Ok(RefundAsked::TooMuch { refundable: excess.refundable }),
+            RefundRequested::TooMuch(excess) => {
+                let order = self.store.order(&new.order_id).await.map_err(failure::store)?;
+                let pending = order.is_some_and(|order| order.life.owes_captures());
+                Ok(RefundAsked::TooMuch { refundable: excess.refundable, pending })
+            }
             RefundRequested::UnknownOrder => Err(failure::missing("the order has no row")),
         }
     }

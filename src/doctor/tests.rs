@@ -1,5 +1,5 @@
 use super::*;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 #[test]
@@ -16,12 +16,15 @@ fn settings(pairs: &[(&str, &str)]) -> Settings {
     Settings::load_from(Path::new("absent"), &variables).unwrap()
 }
 
-/// A server that says one thing to whoever comes, and goes.
-async fn says(words: &'static str) -> std::net::SocketAddr {
+/// A server that says one thing to whoever comes, and goes. `listens`: only after it has heard something, as servers of HTTP do.
+async fn says(words: &'static str, listens: bool) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
+            if listens {
+                let _ = stream.read(&mut [0; 4_096]).await.unwrap();
+            }
             stream.write_all(words.as_bytes()).await.unwrap();
             stream.shutdown().await.unwrap();
             // what is left unread would end the connection before its words are heard
@@ -33,7 +36,7 @@ async fn says(words: &'static str) -> std::net::SocketAddr {
 
 #[tokio::test]
 async fn a_mail_server_that_is_none_is_told_without_the_password() {
-    let address = says("HTTP/1.1 400\r\n").await;
+    let address = says("HTTP/1.1 400\r\n", false).await;
     let settings = settings(&[("SMTP_URL", &format!("smtp://user:hunter2@{address}"))]);
     let finding = parties::mail(&settings).await;
     assert_eq!(finding.state, State::Bad, "{finding:?}");
@@ -44,7 +47,7 @@ async fn a_mail_server_that_is_none_is_told_without_the_password() {
 async fn each_configured_party_is_asked_and_its_refusal_names_the_remedy() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     const REFUSED: &str = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
-    let url = format!("http://{}", says(REFUSED).await);
+    let url = format!("http://{}", says(REFUSED, true).await);
     let stranger = settings(&[
         ("OMS__PAYMENT__PROVIDER", "stripe"),
         ("STRIPE_SECRET_KEY", "sk_hunter2"),

@@ -15,6 +15,7 @@ use oms_domain::event::{Fact, FactKind};
 use oms_domain::ids::derive;
 use oms_domain::life::Refusal;
 use oms_domain::message::Topic;
+use oms_domain::money::Money;
 use oms_domain::refund::{Ask, RefundId};
 use oms_domain::returning::{Condition, Inspected, ReturnLabel, ReturnState, refunded_units};
 use oms_domain::review::{RETURN_LABEL_REFUSED, RETURN_LABEL_UNANSWERED, RETURN_UNANSWERED, Resolution};
@@ -129,6 +130,23 @@ impl Returning {
         story.until(|s| s.label_settled && !s.dirty && !s.writing).await;
     }
 
+    /// Asks for a refund until it is accepted, or there is nothing left to pay back because the customer got it before. Goods that come
+    /// back while their parcel is not paid for, under a hold or because the gateway refuses, are paid back once it is.
+    async fn ask_for_refund(story: &Story<Self>, ask: AskRefund) -> Option<Money> {
+        loop {
+            match story.must(Queue::Orders, "ask for the refund", || Refunds::request_refund, ask.clone()).await {
+                RefundAsked::Accepted { amount } => return Some(amount),
+                RefundAsked::TooMuch { pending: false, .. } => return None,
+                RefundAsked::TooMuch { pending: true, .. } => {
+                    let again = after(story.now(), story.terms.deadlines.capture_retry);
+                    story
+                        .until_or_at(again, "the order's money is not taken yet; the refund is asked for again", |_| false)
+                        .await;
+                }
+            }
+        }
+    }
+
     /// Puts what came back on the shelf and has it paid back.
     async fn book_in(story: &Story<Self>, start: &ReturnStart, receipt: &Receipt) {
         let (return_id, order_id) = (start.return_id.clone(), start.order_id.clone());
@@ -161,12 +179,7 @@ impl Returning {
                 actor: receipt.actor.clone(),
                 terms: story.terms,
             };
-            // nothing is left to pay back when the customer got it before
-            if let RefundAsked::Accepted { amount } =
-                story.must(Queue::Orders, "ask for the refund", || Refunds::request_refund, ask).await
-            {
-                paid = Some(amount);
-            }
+            paid = Self::ask_for_refund(story, ask).await;
         }
         let now = story.now();
         story.ctx.state_mut(|s| {

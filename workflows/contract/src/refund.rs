@@ -92,6 +92,9 @@ pub enum RefundAsked {
     TooMuch {
         /// What is left.
         refundable: Money,
+        /// Money of parcels that have left is still to be taken: later there may be more.
+        #[serde(default)]
+        pending: bool,
     },
 }
 

@@ -441,6 +441,13 @@ impl Life {
         }
     }
 
+    /// Whether money of parcels that have left is still to be taken.
+    pub fn owes_captures(&self) -> bool {
+        let left = self.live_shipments().filter(|s| s.status.departed()).map(|s| s.amount.minor).fold(0, i64::saturating_add);
+        let settled = self.payment.captured.minor.saturating_add(self.payment.waived.map_or(0, |waived| waived.minor));
+        !self.status.is_terminal() && left > settled
+    }
+
     /// Whether funds are held (or none are needed): nothing is booked for an order without them.
     pub fn is_funded(&self) -> bool {
         use PaymentStatus::{Authorized, Captured, NotRequired, PartiallyCaptured};

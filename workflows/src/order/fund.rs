@@ -117,7 +117,10 @@ async fn hold_again(desk: &Desk) -> Renewal {
 async fn authenticated(desk: &Desk, revision: u32, amount: Money) -> Renewal {
     let now = desk.now();
     let by = after(now, desk.start().deadlines.payment_action);
-    desk.write(|s| s.life.payment.status = PaymentStatus::RequiresAction);
+    desk.write(|s| {
+        s.life.payment.status = PaymentStatus::RequiresAction;
+        s.life.payment.action_until = Some(by);
+    });
     let key = format!("reauthorized/{revision}/action_required");
     desk.publish(Fact::new(key, FactKind::PaymentActionRequired, now).told_as(Topic::ActionRequired));
     loop {
@@ -200,5 +203,6 @@ impl Order {
         payment.status = if payment.captured.is_zero() { PaymentStatus::Authorized } else { PaymentStatus::PartiallyCaptured };
         payment.authorized = payment.captured.plus(amount).unwrap_or(amount);
         payment.authorization_expires_at = expires_at;
+        payment.action_until = None;
     }
 }

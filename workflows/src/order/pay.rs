@@ -30,10 +30,7 @@ pub(super) async fn authorize(desk: &Desk) -> Result<(), Stop> {
         match desk.step(Step::Authorize, || Payments::authorize, input, None).await? {
             Authorized::Held { payment_id, expires_at } => {
                 let now = desk.now();
-                desk.write(|s| {
-                    s.hold(revision, payment_id, total, expires_at, now);
-                    s.life.payment.action_until = None;
-                });
+                desk.write(|s| s.hold(revision, payment_id, total, expires_at, now));
                 desk.note(Fact::new("authorized/1", FactKind::PaymentAuthorized, now).moving(total));
                 desk.clear(ACTION_REQUIRED, None);
                 return Ok(());

@@ -24,7 +24,7 @@ pub(super) async fn pass_on(desk: Desk) {
         let now = desk.now();
         desk.write(|s| {
             s.refunds.remove(0);
-            if let RefundAsked::TooMuch { refundable } = asked {
+            if let RefundAsked::TooMuch { refundable, .. } = asked {
                 let fact = Fact::new(format!("refund/{refund_id}/too_much"), FactKind::SignalIgnored, now);
                 let reason = format!("refund: more than the {} minor units that can go back", refundable.minor);
                 s.journal.publish(fact.because(reason));

@@ -80,7 +80,7 @@ async fn reports_keep_what_was_found(world: World) {
     // the day's second comparison: what a person has is left to the person, what broke again is repaired again
     store.begin_report(&today, at(20)).await.unwrap();
     store.write_findings(&today, &[orphan.clone(), lost.clone()], at(21)).await.unwrap();
-    assert_eq!(store.unsettled_findings(&today, 9).await.unwrap(), [lost.clone()]);
+    assert_eq!(store.unsettled_findings(&today, 9).await.unwrap(), std::slice::from_ref(&lost));
     // and once the person is done with it, it is looked at anew
     assert!(store.settle_item(&item, at(22)).await.unwrap());
     store.write_findings(&today, std::slice::from_ref(&orphan), at(23)).await.unwrap();

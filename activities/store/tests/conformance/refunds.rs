@@ -216,7 +216,11 @@ async fn one_looks_after_a_run(world: World) {
     })
     .await;
     assert_eq!(looks.concat(), std::slice::from_ref(&refund));
-    assert_eq!(store.refunds_to_look_after(at(101), 9, at(200)).await.unwrap(), [refund.clone()], "until it is over");
+    assert_eq!(
+        store.refunds_to_look_after(at(101), 9, at(200)).await.unwrap(),
+        std::slice::from_ref(&refund),
+        "until it is over"
+    );
     store.refund_is_over(&refund.id).await.unwrap();
     assert!(store.refunds_to_look_after(at(999), 9, at(999)).await.unwrap().is_empty());
 }

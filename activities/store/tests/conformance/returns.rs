@@ -212,7 +212,11 @@ async fn one_looks_after_a_run(world: World) {
     })
     .await;
     assert_eq!(looks.concat(), std::slice::from_ref(&stored));
-    assert_eq!(store.returns_to_look_after(at(101), 9, at(200)).await.unwrap(), [stored.clone()], "until it is over");
+    assert_eq!(
+        store.returns_to_look_after(at(101), 9, at(200)).await.unwrap(),
+        std::slice::from_ref(&stored),
+        "until it is over"
+    );
     store.return_is_over(&stored.id).await.unwrap();
     assert!(store.returns_to_look_after(at(999), 9, at(999)).await.unwrap().is_empty());
 }

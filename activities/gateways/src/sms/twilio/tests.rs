@@ -8,10 +8,13 @@ use axum::response::{IntoResponse, Response};
 use oms_domain::customer::Phone;
 use serde_json::json;
 
+/// The fields of a request.
+type Fields = Vec<(String, String)>;
+
 /// Takes messages as Twilio does, or fails as told.
 #[derive(Clone, Default)]
 struct Simulator {
-    taken: Arc<Mutex<Vec<Vec<(String, String)>>>>,
+    taken: Arc<Mutex<Vec<Fields>>>,
     /// What the next POSTs come to: a status and Twilio's code; `taken` if the message is taken all the same.
     failures: Arc<Mutex<Vec<(u16, i64, bool)>>>,
     listed: Arc<Mutex<u32>>,

@@ -53,6 +53,7 @@ pub(crate) fn service(settings: &Settings, parts: Parts, listener: TcpListener) 
         strategy: settings.strategy,
         risk: settings.risk,
         policies: settings.policies,
+        channels: settings.channels.clone(),
         patience: settings.patience,
         shop: wiring::shop_face(&settings.shop),
         ui_base: parts.temporal_ui,

@@ -25,8 +25,8 @@ use oms_workers::{Alerts, WebhookPolicy};
 
 use crate::http::ApiTarget;
 use read::{
-    YES_OR_NO, alerts, bounded, deadlines, duration, events, filter, listen, optional_duration, patience, policies, retention,
-    risk, shop, strategy, temporal, url_of, webhooks, yes_or_no,
+    YES_OR_NO, alerts, bounded, channels, deadlines, duration, events, filter, listen, optional_duration, patience, policies,
+    retention, risk, shop, strategy, temporal, url_of, webhooks, yes_or_no,
 };
 
 pub(crate) use layers::{DEFAULTS, Layers, variable_of};
@@ -119,6 +119,8 @@ pub(crate) struct Settings {
     pub(crate) patience: Patience,
     /// What is decided when nobody does.
     pub(crate) policies: Policies,
+    /// Deadlines and policies of orders of some channels, by the channel's name.
+    pub(crate) channels: BTreeMap<String, (Deadlines, Policies)>,
     /// Which places give first.
     pub(crate) strategy: Strategy,
     /// Which orders a person looks at first.
@@ -331,6 +333,7 @@ impl Settings {
             authorization_lifetime: duration(&layers, "deadlines.authorization")?,
             patience: patience(&layers)?,
             policies: policies(&layers)?,
+            channels: channels(&layers)?,
             strategy: strategy(&layers)?,
             risk: risk(&layers)?,
             handoff_max: optional_duration(&layers, "warehouse.handoff_max")?,

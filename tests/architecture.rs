@@ -52,7 +52,7 @@ const ROOMS: [Room; 10] = [
         floor: 2,
         folder: "activities/store",
         ours: &["oms-domain"],
-        others: &["chrono", "serde", "serde_json", "sqlx", "thiserror", "tokio", "tracing"],
+        others: &["chrono", "hex", "serde", "serde_json", "sha2", "sqlx", "thiserror", "tokio", "tracing"],
     },
     Room {
         name: "oms-gateways",

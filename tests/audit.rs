@@ -105,6 +105,11 @@ fn breaks(books: &Books) -> Vec<(&'static str, String, Hand)> {
         ("no_open_undo", c.clone(), sql(format!("UPDATE reservations SET state = 'confirmed' WHERE order_id = '{c}'"))),
         ("no_open_undo", c.clone(), sql(format!("UPDATE bookings SET cancelled_at = NULL WHERE order_id = '{c}'"))),
         ("no_open_undo", c.clone(), party(format!("UPDATE payments SET status = 'authorized' WHERE order_id = '{c}'"))),
+        (
+            "timeline_unaltered",
+            d.clone(),
+            sql(format!("UPDATE timeline SET actor = 'somebody else' WHERE order_id = '{d}' AND seq = 2")),
+        ),
         ("timeline_without_gaps", d.clone(), sql(format!("DELETE FROM timeline WHERE order_id = '{d}' AND seq = 2"))),
         ("facts_in_outbox", d.clone(), sql(format!("DELETE FROM outbox WHERE order_id = '{d}' AND seq = 3"))),
         (

@@ -1,5 +1,6 @@
 //! What handlers share.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -59,6 +60,8 @@ pub struct ApiSettings {
     pub risk: RiskRules,
     /// What is decided about new orders when nobody does.
     pub policies: Policies,
+    /// Deadlines and policies of new orders of some channels, by the channel's name.
+    pub channels: BTreeMap<String, (Deadlines, Policies)>,
     /// Retry pauses of new orders.
     pub patience: Patience,
     /// The shop.

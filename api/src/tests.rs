@@ -85,6 +85,7 @@ impl Desk {
             strategy: Default::default(),
             risk: Default::default(),
             policies: Default::default(),
+            channels: Default::default(),
             shop: ShopFace {
                 name: "Test Shop".to_owned(),
                 locale: Locale::En,

@@ -33,6 +33,10 @@ pub(super) fn order(order: &OrderBooks, sources: &Sources, findings: &mut Vec<Fi
         goods(&order.row, findings);
     }
     story(&order.row, sources.now, findings);
+    if let Some(seq) = sources.altered.get(&order.row.id) {
+        let found = format!("fact {seq} does not follow from the one before it");
+        findings.push(Finding::order("timeline_unaltered", &order.row.id, "facts as they were written", found));
+    }
 }
 
 fn totals(row: &OrderAudit, findings: &mut Vec<Finding>) {

@@ -76,6 +76,8 @@ pub(crate) struct Written {
 /// One reading of everything.
 #[derive(Debug, Clone)]
 pub(crate) struct Sources {
+    /// Orders whose timeline was changed after it was written, and from which number on.
+    pub(crate) altered: BTreeMap<OrderId, u64>,
     /// When the reading was done.
     pub(crate) now: Instant,
     /// Whether nothing works on the books.
@@ -178,7 +180,12 @@ impl Desk {
         // on a stopped directory time stood still when the stack did
         let last = orders.iter().map(|o| o.row.updated_at).max().filter(|_| self.stopped);
         let (now, stopped) = (last.unwrap_or_else(now), self.stopped);
-        Ok(Sources { now, stopped, stock, orders, items, alerts, payments, real_gateway, bookings, runs, written })
+        let mut altered = BTreeMap::new();
+        let ids: Vec<OrderId> = orders.iter().map(|o| o.row.id.clone()).collect();
+        for page in ids.chunks(PAGE as usize) {
+            altered.extend(self.store.broken_timelines(page).await.context("reading the timelines")?);
+        }
+        Ok(Sources { now, stopped, altered, stock, orders, items, alerts, payments, real_gateway, bookings, runs, written })
     }
 
     async fn items(&self) -> Result<Vec<ReviewItem>, oms_store::StoreError> {

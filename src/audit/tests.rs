@@ -46,6 +46,7 @@ fn breaks() -> Vec<(&'static str, String, Break)> {
         }),
         ("timeline_without_gaps", d(), |s| s.orders[0].row.timeline_max_seq = 7),
         ("timeline_without_gaps", d(), |s| s.orders[0].row.timeline_count = 5),
+        ("timeline_unaltered", d(), |s| s.altered.extend([(id("delivered"), 2)])),
         ("facts_in_outbox", d(), |s| s.orders[0].row.outbox_count = 5),
         ("facts_published", d(), |s| s.orders[0].row.outbox_unpublished_since = Some(now() - TimeDelta::seconds(61))),
         ("open_order_has_run", o(), |s| s.runs.open.clear()),

@@ -1,6 +1,6 @@
 //! Where settings come from: defaults, a file, the environment; laid over each other key by key, each value with its origin.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,9 @@ pub(crate) const DEFAULTS: &str = include_str!("../oms.default.toml");
 
 /// The file that is read if it exists and OMS_CONFIG names no other.
 const FILE: &str = "oms.toml";
+
+/// What settings of one channel begin with.
+const CHANNELS: &str = "channels.";
 
 /// Names that other programs use too, and the keys they mean. Our own `OMS__SECTION__KEY` beats them.
 const CONVENTIONAL: [(&str, &str); 18] = [
@@ -128,7 +131,33 @@ impl Layers {
         Ok(())
     }
 
+    /// What is set for orders of one channel alone: deadlines and policies, by the channel's name.
+    fn of_channel(key: &str) -> Option<(&str, &str)> {
+        let (channel, key) = key.strip_prefix(CHANNELS)?.split_once('.')?;
+        (!channel.is_empty() && (key.starts_with("deadlines.") || key.starts_with("policies."))).then_some((channel, key))
+    }
+
+    /// The channels for which something is set.
+    pub(crate) fn channels(&self) -> BTreeSet<String> {
+        self.entries.keys().filter_map(|key| Self::of_channel(key)).map(|(channel, _)| channel.to_owned()).collect()
+    }
+
+    /// These settings as they are in force for orders of a channel.
+    pub(crate) fn for_channel(&self, channel: &str) -> Self {
+        let mut layers = self.clone();
+        for (key, entry) in &self.entries {
+            if let Some((_, key)) = Self::of_channel(key).filter(|(of, _)| *of == channel) {
+                layers.entries.insert(key.to_owned(), entry.clone());
+            }
+        }
+        layers
+    }
+
     fn put(&mut self, key: &str, value: String, origin: Origin) -> Result<(), SettingsError> {
+        if Self::of_channel(key).is_some_and(|(_, key)| self.entries.contains_key(key)) {
+            self.entries.insert(key.to_owned(), Entry { value, origin });
+            return Ok(());
+        }
         match self.entries.get_mut(key) {
             Some(entry) => {
                 *entry = Entry { value, origin };

@@ -1,5 +1,6 @@
 //! Each setting's text as the type it stands for.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -82,6 +83,15 @@ pub(super) fn policies(layers: &Layers) -> Result<Policies, SettingsError> {
         review: layers.value("policies.review", "reject or approve", ReviewDecision::parse)?,
         shortage: layers.value("policies.shortage", "cancel, ship_available or wait", Decision::parse)?,
     })
+}
+
+/// Each channel's own deadlines and policies, on top of everybody's.
+pub(super) fn channels(layers: &Layers) -> Result<BTreeMap<String, (Deadlines, Policies)>, SettingsError> {
+    let of = |channel: String| {
+        let layers = layers.for_channel(&channel);
+        Ok((channel, (deadlines(&layers)?, policies(&layers)?)))
+    };
+    layers.channels().into_iter().map(of).collect()
 }
 
 pub(super) fn strategy(layers: &Layers) -> Result<Strategy, SettingsError> {

@@ -242,3 +242,22 @@ fn settings_alone_choose_each_party() {
         assert!(text.contains(key) && !text.contains("hunter2"), "{text}");
     }
 }
+
+#[test]
+fn a_channel_may_have_deadlines_and_policies_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = "[deadlines]\nreview = \"5h\"\n[channels.phone.deadlines]\ndecision = \"7d\"\n[channels.phone.policies]\nshortage = \"wait\"\n";
+    std::fs::write(dir.path().join("oms.toml"), file).unwrap();
+    let variable = ("OMS__CHANNELS__KIOSK__DEADLINES__REVIEW".to_owned(), "10m".to_owned());
+    let settings = Settings::load_from(dir.path(), &[variable].into_iter().collect()).unwrap();
+    let hours = |n: u64| std::time::Duration::from_secs(n * 3_600);
+    let (deadlines, policies) = settings.channels["phone"];
+    assert_eq!((deadlines.decision, deadlines.review), (hours(7 * 24), hours(5)), "what is not set there is everybody's");
+    assert_eq!((policies.shortage.as_str(), settings.policies.shortage.as_str()), ("wait", "cancel"));
+    assert_eq!(settings.channels["kiosk"].0.review, std::time::Duration::from_secs(600));
+    assert_eq!(settings.deadlines.decision, hours(3 * 24));
+    for key in ["OMS__CHANNELS__KIOSK__DEADLINES__REVEIW", "OMS__CHANNELS__KIOSK__API__LISTEN", "OMS__CHANNELS__KIOSK"] {
+        let variable = (key.to_owned(), "10m".to_owned());
+        assert!(Settings::load_from(dir.path(), &[variable].into_iter().collect()).is_err(), "{key}");
+    }
+}

@@ -167,6 +167,11 @@ impl Model {
         let refused = answer == Answer::Refused(RefusalCode::NotAllowedNow);
         match sent {
             Sent::Report { parcel, event, kind } if over || answer == Answer::Scan(ScanResult::Duplicate) => {
+                // a parcel that nobody has seen was not there to hear of
+                if over && !self.parcels.contains_key(parcel) {
+                    self.over = true;
+                    return Ok(());
+                }
                 let known = self.parcels.entry(*parcel).or_default();
                 if !known.heard.contains_key(event) {
                     let applied = kind.decides() && kind.rank() > known.rank;

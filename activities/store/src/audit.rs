@@ -103,6 +103,11 @@ impl Store {
         run!(self, audit::alerts())
     }
 
+    /// Orders among these whose facts were changed, or taken out of the middle, after they were written, and the first number that shows it.
+    pub async fn broken_timelines(&self, orders: &[OrderId]) -> Result<Vec<(OrderId, u64)>> {
+        run!(self, chain::broken(orders))
+    }
+
     /// A page of orders by id, after the given one.
     pub async fn audit_orders(&self, after: Option<&OrderId>, limit: u32) -> Result<Vec<OrderAudit>> {
         run!(self, audit::orders(after, limit))

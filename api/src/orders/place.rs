@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use oms_contract::start::{OrderLine, OrderStart, OrderTerms, SHAPE};
+use oms_domain::customer::Line;
 use oms_domain::ids::OrderId;
 use oms_store::{Intake, NewOrder, StoredOrder};
 use serde_json::Value;
@@ -81,7 +82,12 @@ pub(crate) async fn place_one(state: &AppState, key: &IdempotencyKey, body: Valu
     if order.rev == 0 {
         // the row of an earlier request froze the terms too
         let kept = if replayed { state.store.order_terms(&order.id).await? } else { None };
-        start(state, &order, kept.map_or_else(|| terms(state), |kept| OrderTerms::read(&kept))).await?;
+        start(
+            state,
+            &order,
+            kept.map_or_else(|| terms(state, order.channel.as_ref().map(Line::as_str)), |kept| OrderTerms::read(&kept)),
+        )
+        .await?;
     }
     if !replayed {
         metrics::counter!("oms_orders_placed_total").increment(1);
@@ -108,8 +114,8 @@ fn new_order(state: &AppState, key: &IdempotencyKey, parsed: ParsedOrder, finger
         shape: SHAPE,
         payment_method: parsed.method,
         reference: parsed.reference,
+        terms: terms(state, parsed.channel.as_ref().map(Line::as_str)).keep(),
         channel: parsed.channel,
-        terms: terms(state).keep(),
         test: state.settings.test_orders,
     }
 }
@@ -138,16 +144,12 @@ async fn take_in(state: &AppState, new: &NewOrder) -> Result<(StoredOrder, bool)
     }
 }
 
-/// What orders are placed on now.
-fn terms(state: &AppState) -> OrderTerms {
+/// What orders are placed on now, through a channel.
+fn terms(state: &AppState, channel: Option<&str>) -> OrderTerms {
     let settings = &state.settings;
-    OrderTerms {
-        strategy: settings.strategy,
-        risk: settings.risk,
-        policies: settings.policies,
-        deadlines: settings.deadlines,
-        patience: settings.patience,
-    }
+    let own = channel.and_then(|channel| settings.channels.get(channel));
+    let (deadlines, policies) = own.copied().unwrap_or((settings.deadlines, settings.policies));
+    OrderTerms { strategy: settings.strategy, risk: settings.risk, policies, deadlines, patience: settings.patience }
 }
 
 /// Starts the order's run, or finds it started.

@@ -1,6 +1,6 @@
 //! Books that balance, and the parts they are made of.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use oms_domain::Instant;
 use oms_domain::ids::{Location, MessageId, OrderId, ShipmentId, Sku};
@@ -247,6 +247,7 @@ pub(super) fn sound() -> Sources {
     let capture = theirs(&delivered, GatewayKind::Capture, WORTH);
     let void = theirs(&cancelled, GatewayKind::Void, WORTH);
     Sources {
+        altered: BTreeMap::new(),
         stopped: false,
         now: now(),
         stock: vec![StockAudit {

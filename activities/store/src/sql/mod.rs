@@ -11,6 +11,7 @@ pub(crate) mod audit;
 pub(crate) mod backorders;
 pub(crate) mod bookings;
 pub(crate) mod catalogue;
+pub(crate) mod chain;
 pub(crate) mod change;
 pub(crate) mod changes;
 pub(crate) mod comparison;

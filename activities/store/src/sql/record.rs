@@ -13,7 +13,7 @@ use serde_json::json;
 use sqlx::QueryBuilder;
 use sqlx::types::Json;
 
-use super::{Conn, Db, Pools, changes, cut, reservations, review_items, scans, shipments, signed, unsigned, word};
+use super::{Conn, Db, Pools, chain, changes, cut, reservations, review_items, scans, shipments, signed, unsigned, word};
 use crate::orders::{Append, Record, Recorded};
 use crate::review_items::ResolvedItem;
 use crate::{Result, StoreError};
@@ -279,14 +279,16 @@ pub(crate) async fn add_facts(connection: &mut Conn, row: &mut Row, facts: &[Fac
 }
 
 async fn insert_facts(connection: &mut Conn, order: &OrderId, facts: &[(u64, &Fact)], now: Instant) -> Result<()> {
+    let links = chain::links(connection, order, facts).await?;
     let mut insert = QueryBuilder::<Db>::new(
-        "INSERT INTO timeline (order_id, seq, key, kind, at, recorded_at, actor, reason, shipment_id, amount_minor, currency) ",
+        "INSERT INTO timeline (order_id, seq, key, kind, at, recorded_at, actor, reason, shipment_id, amount_minor, currency, hash) ",
     );
-    insert.push_values(facts, |mut row, (seq, fact)| {
+    insert.push_values(facts.iter().zip(links), |mut row, ((seq, fact), link)| {
         row.push_bind(order.as_str()).push_bind(signed(*seq)).push_bind(fact.key.as_str()).push_bind(fact.kind.as_str());
         row.push_bind(cut(fact.at)).push_bind(cut(now)).push_bind(fact.actor.as_str()).push_bind(fact.reason.as_deref());
         row.push_bind(fact.shipment.as_ref().map(|s| s.as_str()));
         row.push_bind(fact.amount.map(|a| a.minor)).push_bind(fact.amount.map(|a| a.currency.to_string()));
+        row.push_bind(link);
     });
     insert.build().execute(connection).await?;
     Ok(())

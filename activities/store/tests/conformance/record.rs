@@ -11,6 +11,7 @@ use oms_store::*;
 
 on_both!(
     facts_once_in_order,
+    facts_are_chained,
     older_records_change_nothing,
     concurrent_records,
     confirm_or_lapse,
@@ -59,6 +60,27 @@ async fn facts_once_in_order(world: World) {
     assert!(told.contains_key(&(Topic::Shipped, Channel::Sms)) && told.values().all(|n| *n == 1), "{told:?}");
     let unknown = store.record(&record("nobody", 1, life(Status::Placed), vec![]), at(1)).await;
     assert!(matches!(unknown, Err(StoreError::Conflict { .. })));
+}
+
+async fn facts_are_chained(world: World) {
+    let store = &world.store;
+    let id = world.placed("o", 0).await.id;
+    let broken = async || store.broken_timelines(std::slice::from_ref(&id)).await.unwrap();
+    let first = record("o", 1, life(Status::Placed), vec![fact("a", OrderPlaced), fact("b", StockReserved)]);
+    store.record(&first, at(1)).await.unwrap();
+    store.record(&record("o", 2, life(Status::Placed), vec![fact("c", StockReleased)]), at(2)).await.unwrap();
+    assert_eq!(broken().await, []);
+    world.sql("UPDATE timeline SET reason = 'forged' WHERE seq = 2").await;
+    assert_eq!(broken().await, [(id.clone(), 2)]);
+    world.sql("UPDATE timeline SET reason = NULL WHERE seq = 2").await;
+    assert_eq!(broken().await, []);
+    world.sql("UPDATE timeline SET hash = 'f' || hash WHERE seq = 1").await;
+    assert_eq!(broken().await, [(id.clone(), 1)]);
+    world.sql("UPDATE timeline SET hash = substr(hash, 2) WHERE seq = 1").await;
+    world.sql("DELETE FROM timeline WHERE seq = 2").await;
+    assert_eq!(broken().await, [(id.clone(), 3)], "what was taken out of the middle is missed");
+    world.sql("DELETE FROM timeline WHERE seq = 1").await;
+    assert_eq!(broken().await, [], "the oldest go by age");
 }
 
 async fn older_records_change_nothing(world: World) {

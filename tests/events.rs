@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use oms_domain::event::published_kinds;
+use oms_gateways::events::{EventSink, JournalSink};
 use oms_gateways::webhook::signature;
 use oms_store::{DeliveryState, ItemFilter, NewWebhook, Store, WebhookSecret, WebhookState};
 use oms_workers::{WebhookPolicy, relay};
@@ -221,6 +222,36 @@ async fn a_webhook_hears_each_order_in_its_order_and_can_check_who_speaks() {
     let others_last = heard.iter().rposition(|heard| heard.subject != order_id(0)).unwrap();
     let stubborn_last = heard.iter().rposition(|heard| heard.subject == order_id(0)).unwrap();
     assert!(others_last < stubborn_last, "the other orders did not wait");
+}
+
+/// SQLite has one writer: a relay must not be in its way when it has nothing to say, and only briefly when it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_relay_writes_nothing_and_a_busy_one_little() {
+    let outbox = Outbox::new().await;
+    outbox.happen(1, 0..40).await;
+    let looks = Arc::new(AtomicU64::new(0));
+    let counted = looks.clone();
+    let clock = Arc::new(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        now()
+    });
+    let sinks: Vec<Arc<dyn EventSink>> = vec![Arc::new(JournalSink::in_directory(outbox.dir.path()))];
+    let relay = relay::Relay { sinks, clock, ..parts(outbox.store.clone(), quick(), Duration::ZERO) };
+    let stop = CancellationToken::new();
+    tokio::spawn(relay::run(relay, stop.clone()));
+    let published = || async { outbox.store.unpublished(1).await.unwrap().is_empty().then_some(()) };
+    until("everything is published", PATIENT, published).await;
+    // lanes opened, places given, lanes leased, lanes moved
+    assert_eq!(outbox.store.transactions(), 4, "forty events in sixteen lanes");
+    let receiver = Receiver::new(|_| 200).await;
+    outbox.hook(&receiver.url).await;
+    outbox.happen(2, 0..40).await;
+    outbox.all_delivered(40).await;
+    until("everything is published", PATIENT, published).await;
+    let (written, looked) = (outbox.store.transactions(), looks.load(Ordering::Relaxed));
+    until("it has looked a few times", PATIENT, || async { (looks.load(Ordering::Relaxed) > looked + 24).then_some(()) }).await;
+    assert_eq!(outbox.store.transactions() - written, 0);
+    stop.cancel();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,8 +6,9 @@
 
 use futures::future::join_all;
 use oms_activities::Clock;
+use oms_domain::Instant;
 use oms_gateways::events::{Event, EventSink};
-use oms_store::{LANES, Lane, OutboxRow, Store, StoreError};
+use oms_store::{LANES, Lane, LaneEnd, OutboxRow, Store, StoreError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +27,10 @@ const BATCH_MAX: u32 = 100;
 const PLACES_MAX: u32 = 1_000;
 /// How long a sink may take for a batch: well within the lease, so that nobody else begins meanwhile.
 const PUBLISH_MAX: Duration = Duration::from_secs(12);
-/// How long a relay that has died keeps its lanes from others.
+/// How long a relay that has died keeps its lanes from others. A batch ends well before, so no lease is ever made longer.
 const LEASE: Duration = Duration::from_secs(20);
+/// How often it is noted which sinks are served. Retention looks at it, in days.
+const NOTE_EVERY: Duration = Duration::from_secs(3_600);
 
 /// What a relay is made of.
 #[derive(Clone)]
@@ -66,6 +69,7 @@ pub async fn run(relay: Relay, stop: CancellationToken) {
     }
     let mut tasks = JoinSet::new();
     tasks.spawn(place(relay.clone(), stop.clone()));
+    tasks.spawn(note(relay.clone(), names.clone(), stop.clone()));
     for sink in &relay.sinks {
         let feeder = Feeder {
             relay: relay.clone(),
@@ -73,6 +77,7 @@ pub async fn run(relay: Relay, stop: CancellationToken) {
             owner: owner.clone(),
             names: names.clone(),
             failures: BTreeMap::new(),
+            full: false,
         };
         tasks.spawn(feeder.run(stop.clone()));
     }
@@ -108,6 +113,15 @@ async fn place(relay: Relay, stop: CancellationToken) {
     }
 }
 
+/// Notes from time to time that the sinks are served.
+async fn note(relay: Relay, names: Vec<&'static str>, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(NOTE_EVERY)).await.is_some() {
+        if let Err(error) = relay.store.open_lanes(&names, (relay.clock)()).await {
+            tracing::warn!(%error, "it could not be noted which sinks are served; tried again later");
+        }
+    }
+}
+
 /// Hands events over to one sink.
 struct Feeder {
     relay: Relay,
@@ -116,12 +130,17 @@ struct Feeder {
     names: Vec<&'static str>,
     /// How often in a row a lane has failed.
     failures: BTreeMap<u32, u32>,
+    /// Whether a lane had a whole batch in the last round.
+    full: bool,
 }
 
 /// What became of a lane's batch.
 struct Handed {
-    lane: u32,
+    lane: Lane,
+    /// How many events the sink has now.
     events: usize,
+    /// The place of the last of them.
+    position: Option<u64>,
     trouble: Option<String>,
 }
 
@@ -139,51 +158,60 @@ impl Feeder {
         }
     }
 
-    /// Hands the next events of every free lane over; answers whether any went.
+    /// Hands the next events of every free lane over; answers whether any went. One read if nothing is new, and however many lanes have
+    /// moved, two transactions: SQLite's one writer has better things to do.
     async fn round(&mut self) -> Result<bool, StoreError> {
+        let (store, sink, now) = (&self.relay.store, self.sink.name(), (self.relay.clock)());
+        // while more waits than goes at once, half of the lanes are another relay's
+        let most = if self.full { LANES / 2 } else { LANES };
+        let lanes = store.lease_lanes(sink, &self.owner, most, now + LEASE, now).await?;
+        let handed = join_all(lanes.iter().map(|lane| self.hand_over(*lane))).await;
         let now = (self.relay.clock)();
-        // half of the lanes leave work to another relay
-        let lanes = self.relay.store.lease_lanes(self.sink.name(), &self.owner, LANES / 2, now + LEASE, now).await?;
-        let handed: Vec<Handed> =
-            join_all(lanes.iter().map(|lane| self.hand_over(lane))).await.into_iter().collect::<Result<_, _>>()?;
-        for lane in &handed {
-            match &lane.trouble {
+        let ends: Vec<LaneEnd> = handed.iter().map(|handed| self.end(handed, now)).collect();
+        for lane in store.leave_lanes(sink, &self.owner, &ends, &self.names, now).await? {
+            tracing::warn!(sink, lane, "another relay has taken a lane over; its events come again");
+        }
+        for Handed { lane, trouble, .. } in &handed {
+            match trouble {
                 None => {
                     self.failures.remove(&lane.lane);
                 }
                 Some(reason) => {
                     *self.failures.entry(lane.lane).or_default() += 1;
-                    tracing::warn!(reason, sink = self.sink.name(), lane = lane.lane, "events wait; tried again soon");
+                    tracing::warn!(reason, sink, lane = lane.lane, "events wait; tried again soon");
                 }
             }
         }
+        self.full = handed.iter().any(|lane| lane.events >= BATCH_MAX as usize);
         Ok(handed.iter().any(|lane| lane.events > 0))
     }
 
-    async fn hand_over(&self, lane: &Lane) -> Result<Handed, StoreError> {
-        let failures = self.failures.get(&lane.lane).copied().unwrap_or(0);
+    async fn hand_over(&self, lane: Lane) -> Handed {
         // after a failure one event tries the way: what goes out behind one that fails would come again with every attempt
-        let rows = self.relay.store.events_in_lane(lane, if failures > 0 { 1 } else { BATCH_MAX }).await?;
+        let limit = if self.failures.contains_key(&lane.lane) { 1 } else { BATCH_MAX };
+        let rows = match self.relay.store.events_in_lane(&lane, limit).await {
+            Ok(rows) => rows,
+            Err(error) => return Handed { lane, events: 0, position: None, trouble: Some(error.to_string()) },
+        };
         let events: Vec<Event> = rows.iter().map(|row| outgoing(row, &self.relay.source)).collect();
         let (safe, trouble) = match tokio::time::timeout(PUBLISH_MAX, self.sink.publish(&events)).await {
             Ok(Ok(())) => (events.len(), None),
             Ok(Err(error)) => (error.safe, Some(error.reason)),
             Err(_) => (0, Some("it takes too long".to_owned())),
         };
-        let now = (self.relay.clock)();
-        match rows.get(..safe).and_then(<[OutboxRow]>::last).and_then(|row| row.position) {
-            Some(position) => {
-                let sink = self.sink.name();
-                if !self.relay.store.advance_lane(sink, lane.lane, &self.owner, position, &self.names, now).await? {
-                    tracing::warn!(sink, lane = lane.lane, "another relay has taken a lane over; its events come again");
-                }
-            }
-            None => {
-                let pause = (EVERY * 2_u32.pow(failures.min(8))).min(PAUSE_MAX);
-                let until = trouble.as_ref().map(|_| now + pause);
-                self.relay.store.release_lane(self.sink.name(), lane.lane, &self.owner, until).await?;
-            }
+        let position = rows.get(..safe).and_then(<[OutboxRow]>::last).and_then(|row| row.position);
+        Handed { lane, events: safe, position, trouble }
+    }
+
+    /// How a lane is left: one of which nothing went rests, longer each time.
+    fn end(&self, handed: &Handed, now: Instant) -> LaneEnd {
+        let lane = handed.lane.lane;
+        let failures = self.failures.get(&lane).copied().unwrap_or(0);
+        let rests = handed.position.is_none() && handed.trouble.is_some();
+        LaneEnd {
+            lane,
+            position: handed.position.unwrap_or(handed.lane.position),
+            rests_until: rests.then(|| now + (EVERY * 2_u32.pow(failures.min(8))).min(PAUSE_MAX)),
         }
-        Ok(Handed { lane: lane.lane, events: safe, trouble })
     }
 }

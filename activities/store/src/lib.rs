@@ -59,7 +59,7 @@ pub use gauges::{OpenOrders, OverdueOrder, UNDATED_HOURS};
 pub use imports::{Import, ImportCursor, ImportLease, ImportRow, ImportState, NewImportRow, PendingRow, RowStatus, SettledRow};
 pub use intake::{Intake, NewLine, NewOrder, Unstarted};
 pub use keys::{Claimed, KeyClaim};
-pub use lanes::{LANES, Lane};
+pub use lanes::{LANES, Lane, LaneEnd};
 pub use locations::SiteChange;
 pub use messages::{Batch, MessageRow, MessageState, Resend, Resent, StoredMessage};
 pub use movements::{Count, Moved, Movement};

@@ -19,13 +19,14 @@ CREATE TABLE outbox_end (
 );
 INSERT INTO outbox_end (id, position) SELECT 1, COALESCE(MAX(position), 0) FROM outbox;
 
--- How far each sink has each lane, and who works on it until when.
+-- How far each sink has each lane, who works on it until when, and when a relay last served it.
 CREATE TABLE sink_lanes (
     sink TEXT COLLATE "C" NOT NULL,
     lane BIGINT NOT NULL CHECK (lane BETWEEN 0 AND 15),
     position BIGINT NOT NULL,
     owner TEXT,
     leased_until TIMESTAMPTZ,
+    seen_at TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (sink, lane)
 );
 
@@ -46,11 +47,11 @@ CREATE TABLE webhooks (
     created_at TIMESTAMPTZ NOT NULL
 );
 
--- What a webhook is owed. Of one subject only the first that is pending is tried.
+-- What a webhook is owed. Of one subject only the first that is pending is tried. An event cannot be deleted while a delivery names it.
 CREATE TABLE webhook_deliveries (
     webhook_id TEXT COLLATE "C" NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
     position BIGINT NOT NULL,
-    event_id TEXT COLLATE "C" NOT NULL REFERENCES outbox (event_id) ON DELETE CASCADE,
+    event_id TEXT COLLATE "C" NOT NULL REFERENCES outbox (event_id),
     subject TEXT COLLATE "C" NOT NULL,
     kind TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('pending', 'delivered')),

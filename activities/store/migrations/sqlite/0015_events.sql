@@ -19,13 +19,14 @@ CREATE TABLE outbox_end (
 ) STRICT;
 INSERT INTO outbox_end (id, position) SELECT 1, COALESCE(MAX(position), 0) FROM outbox;
 
--- How far each sink has each lane, and who works on it until when.
+-- How far each sink has each lane, who works on it until when, and when a relay last served it.
 CREATE TABLE sink_lanes (
     sink TEXT NOT NULL,
     lane INTEGER NOT NULL CHECK (lane BETWEEN 0 AND 15),
     position INTEGER NOT NULL,
     owner TEXT,
     leased_until TEXT,
+    seen_at TEXT NOT NULL,
     PRIMARY KEY (sink, lane)
 ) STRICT;
 
@@ -46,11 +47,11 @@ CREATE TABLE webhooks (
     created_at TEXT NOT NULL
 ) STRICT;
 
--- What a webhook is owed. Of one subject only the first that is pending is tried.
+-- What a webhook is owed. Of one subject only the first that is pending is tried. An event cannot be deleted while a delivery names it.
 CREATE TABLE webhook_deliveries (
     webhook_id TEXT NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
     position INTEGER NOT NULL,
-    event_id TEXT NOT NULL REFERENCES outbox (event_id) ON DELETE CASCADE,
+    event_id TEXT NOT NULL REFERENCES outbox (event_id),
     subject TEXT NOT NULL,
     kind TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('pending', 'delivered')),

@@ -10,6 +10,22 @@ use super::{Conn, Db, Pools, cut, signed, unsigned, word};
 use crate::deliveries::{Attempt, ClaimedDelivery, DeliveryState, DeliveryView};
 use crate::{Result, StoreError};
 
+/// Deliveries `d` of a webhook that can be tried now: the first of each subject, unless somebody is at it.
+macro_rules! due {
+    ($webhook:literal, $now:literal) => {
+        concat!(
+            "webhook_deliveries d WHERE d.webhook_id = ",
+            $webhook,
+            " AND d.state = 'pending' AND d.due_at <= ",
+            $now,
+            " AND (d.leased_until IS NULL OR d.leased_until <= ",
+            $now,
+            ") AND NOT EXISTS (SELECT 1 FROM webhook_deliveries e WHERE e.webhook_id = d.webhook_id AND e.subject = d.subject
+                 AND e.state = 'pending' AND e.position < d.position)"
+        )
+    };
+}
+
 pub(crate) async fn owe(pools: &Pools, limit: u32, now: Instant) -> Result<u64> {
     let behind = sqlx::query_scalar::<Db, String>(
         "SELECT w.id FROM webhooks w WHERE w.state = 'enabled' AND w.position < (SELECT e.position FROM outbox_end e WHERE e.id = 1)
@@ -17,12 +33,15 @@ pub(crate) async fn owe(pools: &Pools, limit: u32, now: Instant) -> Result<u64> 
     )
     .fetch_all(&pools.read)
     .await?;
-    let mut looked_at = 0;
-    for id in behind {
-        let mut tx = pools.begin().await?;
-        looked_at += owe_one(&mut tx, &id, limit, now).await?;
-        tx.commit().await?;
+    if behind.is_empty() {
+        return Ok(0);
     }
+    let mut looked_at = 0;
+    let mut tx = pools.begin().await?;
+    for id in behind {
+        looked_at += owe_one(&mut tx, &id, limit, now).await?;
+    }
+    tx.commit().await?;
     Ok(looked_at)
 }
 
@@ -70,13 +89,16 @@ pub(crate) async fn claim(
     limit: u32,
     now: Instant,
 ) -> Result<Vec<ClaimedDelivery>> {
+    // every round ends with nothing more to claim: looked for without a lock
+    let any = sqlx::query_scalar::<Db, i64>(concat!("SELECT d.position FROM ", due!("$1", "$2"), " LIMIT 1"));
+    if any.bind(webhook).bind(cut(now)).fetch_optional(&pools.read).await?.is_none() {
+        return Ok(Vec::new());
+    }
     let mut tx = pools.begin().await?;
     let claimed = sqlx::query_as::<Db, (i64, i64, Option<Instant>)>(concat!(
-        "WITH due AS MATERIALIZED (SELECT d.position FROM webhook_deliveries d
-             WHERE d.webhook_id = $1 AND d.state = 'pending' AND d.due_at <= $4 AND (d.leased_until IS NULL OR d.leased_until <= $4)
-                 AND NOT EXISTS (SELECT 1 FROM webhook_deliveries e WHERE e.webhook_id = d.webhook_id AND e.subject = d.subject
-                     AND e.state = 'pending' AND e.position < d.position)
-             ORDER BY d.due_at, d.position LIMIT $5",
+        "WITH due AS MATERIALIZED (SELECT d.position FROM ",
+        due!("$1", "$4"),
+        " ORDER BY d.due_at, d.position LIMIT $5",
         skip_locked!(),
         ") UPDATE webhook_deliveries SET owner = $2, leased_until = $3
          WHERE webhook_id = $1 AND position IN (SELECT position FROM due)

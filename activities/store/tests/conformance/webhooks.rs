@@ -10,6 +10,7 @@ on_both!(
     replays_send_everything_from_a_place_on,
     rotation_disabling_and_enabling,
     filters_limits_and_deletion,
+    retention_spares_what_somebody_is_owed,
 );
 
 fn hook(id: &str, kinds: &[&str]) -> NewWebhook {
@@ -167,9 +168,42 @@ async fn filters_limits_and_deletion(world: World) {
     let due = store.due_webhooks(at(3)).await.unwrap();
     assert_eq!((due.len(), &due[0].secrets[0].0[..]), (1, "whsec_two"));
     world.publish(5).await;
-    assert_eq!(store.purge_outbox(at(9), 99).await.unwrap(), 4, "events go with what is owed of them");
-    assert_eq!(store.webhook("hook-aaaa").await.unwrap().unwrap().pending, 0);
+    assert_eq!(store.webhook("hook-aaaa").await.unwrap().unwrap().pending, 1);
     assert!(store.delete_webhook("hook-aaaa", at(4)).await.unwrap());
     assert!(!store.delete_webhook("hook-aaaa", at(4)).await.unwrap());
     assert_eq!(store.webhooks().await.unwrap(), []);
+}
+
+/// However old an event is: it stays while a webhook, served or not, or a sink that is served has not got it.
+async fn retention_spares_what_somebody_is_owed(world: World) {
+    let store = &world.store;
+    store.create_webhook(&hook("hook-aaaa", &[]), 9, at(0)).await.unwrap();
+    store.open_lanes(&["slow"], at(0)).await.unwrap();
+    eventful(&world, "o", 3).await;
+    // relays of another version do not know the slow sink
+    world.publish(5).await;
+    assert_eq!(store.unpublished(9).await.unwrap(), []);
+    let left = async || store.events_after(0, 99).await.unwrap().len();
+    let purge = async |before: i64| store.purge_outbox(at(before), 99).await.unwrap();
+
+    assert_eq!((purge(9).await, left().await), (0, 3), "not looked at for the webhook yet");
+    store.owe_webhooks(99, at(6)).await.unwrap();
+    store.disable_webhook("hook-aaaa", "it failed", at(7)).await.unwrap();
+    assert_eq!((purge(9).await, left().await), (0, 3), "it may be enabled again");
+    store.enable_webhook("hook-aaaa", at(8)).await.unwrap();
+    for seq in 1..=2 {
+        assert_eq!(claimed(&world, "hook-aaaa", "me", 9).await.len(), 1);
+        store.delivered("hook-aaaa", place_of(&world, "o", seq).await, "me", 200, at(9)).await.unwrap();
+    }
+    store.open_lanes(&["slow"], at(10)).await.unwrap();
+    assert_eq!((purge(10).await, left().await), (0, 3), "the slow sink has none of them");
+    let lane = store.lease_lanes("slow", "relay", 16, at(30), at(11)).await.unwrap().pop().unwrap();
+    let end = LaneEnd { lane: lane.lane, position: place_of(&world, "o", 1).await, rests_until: None };
+    assert!(store.leave_lanes("slow", "relay", &[end], &["slow"], at(12)).await.unwrap().is_empty());
+    assert_eq!((purge(12).await, left().await), (1, 2), "the first is out, with the note that it was delivered");
+    assert_eq!(store.deliveries("hook-aaaa", None, None, 9).await.unwrap().len(), 2);
+    assert_eq!((purge(13).await, left().await), (1, 1), "no relay has served the slow sink since: it is taken out");
+    assert_eq!(claimed(&world, "hook-aaaa", "me", 20).await.len(), 1, "and what is pending can still be sent");
+    assert!(store.delete_webhook("hook-aaaa", at(21)).await.unwrap());
+    assert_eq!((purge(22).await, left().await), (1, 0), "nobody is owed it any more");
 }

@@ -82,10 +82,12 @@ impl World {
     pub(crate) async fn publish(&self, now: i64) {
         while self.store.place_events(100).await.unwrap() > 0 {}
         self.store.open_lanes(&["test"], at(now)).await.unwrap();
+        let mut ends = Vec::new();
         for lane in self.store.lease_lanes("test", "world", LANES, at(now + 9), at(now)).await.unwrap() {
             let last = self.store.events_in_lane(&lane, 999).await.unwrap().pop().and_then(|row| row.position).unwrap();
-            assert!(self.store.advance_lane("test", lane.lane, "world", last, &["test"], at(now)).await.unwrap());
+            ends.push(LaneEnd { lane: lane.lane, position: last, rests_until: None });
         }
+        assert!(self.store.leave_lanes("test", "world", &ends, &["test"], at(now)).await.unwrap().is_empty());
     }
 
     /// Puts the article into the catalogue and `units` of it on the shelf.

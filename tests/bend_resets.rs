@@ -10,7 +10,7 @@ use oms_contract::refund::RequestRefund;
 use oms_contract::start::{OrderLine, OrderStart, SHAPE, Unwind};
 use oms_contract::workflow as mark;
 use oms_domain::customer::Line;
-use oms_domain::ids::OrderId;
+use oms_domain::ids::{HoldId, OrderId};
 use oms_domain::life::Why;
 use oms_domain::order::Status;
 use oms_domain::pricing::{PriceRules, PricedLine};
@@ -23,9 +23,13 @@ use oms_gateways::carrier::BookingStatus;
 use oms_gateways::payment::OperationResult;
 use oms_store::StoredOrder;
 use temporalio_client::grpc::WorkflowService;
-use temporalio_client::{NamespacedClient, WorkflowStartOptions};
+use oms_temporal::worker::WorkerTuning;
+use serde_json::json;
+use temporalio_client::{NamespacedClient, UntypedSignal, WorkflowStartOptions};
 use temporalio_common::UpdateDefinition;
-use temporalio_common::protos::temporal::api::common::v1::WorkflowExecution;
+use temporalio_common::data_converters::RawValue;
+use temporalio_common::protos::temporal::api::common::v1::{Payload, WorkflowExecution};
+use temporalio_common::protos::temporal::api::enums::v1::EventType;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 use temporalio_common::protos::temporal::api::workflowservice::v1::ResetWorkflowExecutionRequest;
 
@@ -264,6 +268,35 @@ async fn a_reset_order_that_was_refunded_repeats_no_effect() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reset_order_that_has_left_in_part_repeats_no_effect() {
     resets(Bend::PartlyShipped).await;
+}
+
+async fn signal(world: &World, id: &OrderId, name: &str, command: serde_json::Value) {
+    let metadata = [("encoding".to_owned(), b"json/plain".to_vec())].into();
+    let payload = Payload { metadata, data: command.to_string().into_bytes(), ..Default::default() };
+    world.run(id).signal(UntypedSignal::new(name), RawValue::new(vec![payload]), Default::default()).await.unwrap();
+}
+
+/// A worker that dies after it has written the record that confirms leaves a row that is older than what the next one hears first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_ended_before_the_row_was_read_again_stays_ended() {
+    let mut world = World::idle(WorkerTuning { graceful_shutdown: Duration::from_secs(1), ..Default::default() }).await;
+    world.shelf("mug", "berlin", 5, PRICE).await;
+    let id = world.place("held", "pm_card_visa", &[("mug", 2)]).await;
+    let hold = HoldId::from_key(&id, "first");
+    signal(&world, &id, "place_hold", json!({ "id": hold, "kind": "drawn", "reason": "for a test" })).await;
+    world.start_workers(&Queue::ALL).await;
+    shows(&world, &id, "that it is confirmed", |order| order.life.status == Status::Confirmed && !order.life.holds.is_empty()).await;
+    world.stop_workers().await;
+    let confirming = world.run(&id).fetch_history(Default::default()).into_events().await.unwrap();
+    let confirming = confirming.iter().rev().find(|e| e.event_type() == EventType::WorkflowTaskCompleted).unwrap();
+    reset_to(&world, &id, confirming.event_id).await;
+    signal(&world, &id, "release_hold", json!({ "id": hold })).await;
+    world.start_workers(&Queue::ALL).await;
+    booked(&world, &id).await;
+    assert!(world.order(&id).await.life.holds.is_empty());
+    complete(&world, Bend::Edited, &id, "mug").await;
+    books::balanced(&world).await;
+    world.end().await;
 }
 
 /// What a run is started with that takes back what the one before had begun, as the order's row shows it.

@@ -2,6 +2,7 @@
 //!
 //! `OMS_MODEL_SEED` and `OMS_MODEL_LIVES` run the same lives again: a failure names the seed of its life.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,18 +26,18 @@ use crate::support::driver::Driver;
 use crate::support::fate::{Fate, PLENTY, SCARCE};
 use crate::support::model::{Answer, End, Model, Sent};
 use crate::support::roles::Place;
-use crate::support::world::{World, now};
+use crate::support::world::{World, now, sku};
 
 /// Lives in one run of the test.
-const LIVES: u64 = 300;
+const LIVES: u64 = 2_000;
 /// Orders in one world.
-const BATCH: u64 = 150;
+const BATCH: u64 = 1_000;
+/// Units in every place of what never runs out.
+const SHELF: i64 = 100_000;
 /// Lives at once.
 const AT_ONCE: usize = 48;
 /// A life that takes longer hangs.
 const LIFE_MAX: Duration = Duration::from_secs(240);
-/// Workers killed per world.
-const KILLS: u32 = 4;
 
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is a number")))
@@ -66,10 +67,10 @@ async fn batch(seeds: &[u64]) {
     let calm = Arc::new(AtomicBool::new(false));
     let weather = tokio::spawn(weather(world.clone(), calm.clone(), seeds[0]));
     let crashes = tokio::spawn(crashes(world.clone(), calm.clone()));
-    let failures: Vec<String> = futures::stream::iter(seeds.to_vec())
+    let lived: Vec<Result<Moved, String>> = futures::stream::iter(seeds.to_vec())
         .map(|seed| tokio::spawn(live(world.clone(), seed)))
         .buffer_unordered(AT_ONCE)
-        .filter_map(|end| async { end.unwrap().err() })
+        .map(Result::unwrap)
         .collect()
         .await;
     calm.store(true, Ordering::Relaxed);
@@ -77,10 +78,35 @@ async fn batch(seeds: &[u64]) {
     crashes.await.unwrap();
     let pace = seeds.len() as f64 / began.elapsed().as_secs_f64();
     say(&format!("seed {}: {} lives in {:?}, {pace:.1} a second", seeds[0], seeds.len(), began.elapsed()));
-    let findings = books::findings(&world).await;
+    let (moved, failures): (Vec<Moved>, Vec<String>) = lived.into_iter().fold(Default::default(), |mut sorted, life| {
+        match life {
+            Ok(moved) => sorted.0.push(moved),
+            Err(wrong) => sorted.1.push(wrong),
+        }
+        sorted
+    });
     assert!(failures.is_empty(), "{} of {} lives:\n{}", failures.len(), seeds.len(), failures.join("\n"));
+    let mut findings = books::findings(&world).await;
+    findings.extend(shelves(&world, &moved).await);
     assert!(findings.is_empty(), "lives from seed {}: the books do not balance:\n{}", seeds[0], findings.join("\n"));
     Arc::into_inner(world).unwrap().end().await;
+}
+
+/// Units that left with an order's parcels, less those that came back and are sold again, by SKU.
+type Moved = BTreeMap<String, i64>;
+
+/// Shelves that do not hold what they held less what left.
+async fn shelves(world: &World, moved: &[Moved]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (name, places, _) in PLENTY {
+        let left: i64 = moved.iter().filter_map(|moved| moved.get(name)).sum();
+        let expected = places.len() as i64 * SHELF - left;
+        let level = world.store.stock(&sku(name), now()).await.unwrap().unwrap();
+        if level.on_hand as i64 != expected || level.available != level.on_hand {
+            wrong.push(format!("{name}: {} on hand, {} available, {left} left", level.on_hand, level.available));
+        }
+    }
+    wrong
 }
 
 /// What the lives share: articles, some of which run out.
@@ -88,7 +114,7 @@ async fn shop() -> World {
     let world = World::idle(WorkerTuning { graceful_shutdown: Duration::from_secs(1), ..Default::default() }).await;
     for (name, places, price) in PLENTY {
         for place in places {
-            world.shelf(name, place, 100_000, price).await;
+            world.shelf(name, place, SHELF, price).await;
         }
     }
     for (name, price) in SCARCE {
@@ -118,7 +144,7 @@ async fn weather(world: Arc<World>, calm: Arc<AtomicBool>, seed: u64) {
 async fn crashes(world: Arc<World>, calm: Arc<AtomicBool>) {
     let roles = [Queue::Orders, Queue::Inventory, Queue::Payments, Queue::Shipping];
     let mut fleet = Fleet::start(&roles, world.parts.clone()).await.unwrap();
-    for _ in 0..KILLS {
+    while !calm.load(Ordering::Relaxed) {
         let victim = Place::of(&world).worker().await;
         pause(&calm, Duration::from_secs(4)).await;
         victim.kill();
@@ -127,9 +153,6 @@ async fn crashes(world: Arc<World>, calm: Arc<AtomicBool>) {
             fleet.stop().await;
             fleet = Fleet::start(&roles, world.parts.clone()).await.unwrap();
         }
-    }
-    while !calm.load(Ordering::Relaxed) {
-        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     fleet.stop().await;
 }
@@ -142,16 +165,16 @@ async fn pause(calm: &AtomicBool, span: Duration) {
 }
 
 /// One life from its seed to its judgement. Errors: what was wrong, and everything that led there.
-async fn live(world: Arc<World>, seed: u64) -> Result<(), String> {
+async fn live(world: Arc<World>, seed: u64) -> Result<Moved, String> {
     let mut driver = Driver::place(&world, Fate::draw(seed)).await;
     let wrong = match tokio::time::timeout(LIFE_MAX, driver.live()).await {
-        Ok(Ok(end)) => driver.model.judge(&end),
+        Ok(Ok(end)) => match driver.model.judge(&end) {
+            wrong if wrong.is_empty() => return Ok(moved(&end, &driver.restocked)),
+            wrong => wrong,
+        },
         Ok(Err(wrong)) => vec![wrong],
         Err(_) => vec![format!("it did not end within {LIFE_MAX:?}: {}", driver.stands().await)],
     };
-    if wrong.is_empty() {
-        return Ok(());
-    }
     let told: Vec<String> = match world.store.timeline(&driver.id).await {
         Ok(told) => told.into_iter().map(|e| format!("{} {}", e.kind, e.reason.unwrap_or_default())).collect(),
         Err(error) => vec![error.to_string()],
@@ -162,6 +185,17 @@ async fn live(world: Arc<World>, seed: u64) -> Result<(), String> {
         wrong.join("; "),
         told.join("\n    ")
     ))
+}
+
+fn moved(end: &End, restocked: &Moved) -> Moved {
+    let mut moved = Moved::new();
+    for line in end.row.life.shipments.iter().filter(|s| s.status.departed()).flat_map(|s| &s.lines) {
+        *moved.entry(line.sku.as_str().to_owned()).or_default() += i64::from(line.quantity);
+    }
+    for (sku, quantity) in restocked {
+        *moved.entry(sku.clone()).or_default() -= quantity;
+    }
+    moved
 }
 
 /// Makes an end one that did not happen.

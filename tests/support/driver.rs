@@ -1,8 +1,10 @@
 //! Lives one order: acts out its fate, tells the model what was said and seen, and sees that the order comes to its end.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use oms_contract::command::*;
+use oms_contract::names::order_workflow;
 use oms_contract::start::OrderLine;
 use oms_contract::workflow as mark;
 use oms_domain::customer::Line;
@@ -17,24 +19,29 @@ use oms_domain::shipment::{Scan, ScanType, Shipment, ShipmentStatus};
 use oms_domain::shortage::Decision;
 use oms_gateways::payment::Authentication;
 use oms_store::StoredOrder;
+use oms_temporal::replay::download_history;
 use temporalio_client::errors::{WorkflowInteractionError, WorkflowUpdateError};
 use temporalio_client::{UntypedSignal, WorkflowCancelOptions};
 use temporalio_common::UpdateDefinition;
 use temporalio_common::data_converters::RawValue;
 use temporalio_common::protos::temporal::api::common::v1::Payload;
 use temporalio_common::protos::temporal::api::failure::v1::Failure;
+use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
+use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 use tonic::Code;
 
 use super::fate::{Act, Door, Fate, GARBAGE, Journey, Lines, Purse, RULES, Stage, price};
 use super::model::{Answer, End, Model, Sent, number};
 use super::world::{World, eur, now, sku};
 
+mod afterwards;
+
 /// Longest wait for a stage that may never come.
 const STAGE_MAX: Duration = Duration::from_secs(3);
 /// Longest wait for an answer: what a workflow task that failed had accepted is never answered.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 /// Pause between two looks at the row.
-const LOOK: Duration = Duration::from_millis(80);
+const LOOK: Duration = Duration::from_millis(300);
 
 type Told<T> = Result<T, String>;
 
@@ -45,6 +52,10 @@ pub struct Driver<'a> {
     pub model: Model,
     fate: Fate,
     changes: u32,
+    /// Units that came back, by SKU.
+    back: BTreeMap<String, u32>,
+    /// Of these, what is on the shelf again.
+    pub restocked: BTreeMap<String, i64>,
 }
 
 fn why() -> Why {
@@ -56,7 +67,7 @@ impl<'a> Driver<'a> {
     pub async fn place(world: &'a World, fate: Fate) -> Self {
         let key = format!("life-{}", fate.seed);
         let id = world.place_under(&key, fate.purse.method(), &fate.lines, fate.shortage, |start| fate.terms(start)).await;
-        Self { world, id, model: Model::new(fate.clone()), fate, changes: 0 }
+        Self { world, id, model: Model::new(fate.clone()), fate, changes: 0, back: BTreeMap::new(), restocked: BTreeMap::new() }
     }
 
     /// Acts the fate out, then brings the order to its end. Errors: what the model says is impossible.
@@ -73,7 +84,7 @@ impl<'a> Driver<'a> {
             tokio::time::sleep(LOOK).await;
         }
         let answer = self.world.run(&self.id).get_result(Default::default()).await.map_err(|e| format!("its run: {e:?}"))?;
-        self.settle_refunds().await;
+        self.afterwards().await?;
         let row = self.look().await?;
         if answer.status != row.life.status
             || answer.life.reason != row.life.reason
@@ -93,25 +104,23 @@ impl<'a> Driver<'a> {
             Ok(Ok(answer)) => format!("{} (rev {}) waits on {:?}", answer.status, answer.rev, answer.waiting_on),
             other => format!("{other:?}"),
         };
-        let events = self.world.events(&self.id).await;
         let row = self.world.order(&self.id).await;
+        let events = run.fetch_history(Default::default()).into_events().await.unwrap();
+        let name = |e: &HistoryEvent| e.event_type().as_str_name().trim_start_matches("EVENT_TYPE_").to_owned();
+        let last: Vec<_> = events[events.len().saturating_sub(30)..].iter().map(name).collect();
+        let failed = events.iter().rev().find_map(|e| match &e.attributes {
+            Some(Attributes::WorkflowTaskFailedEventAttributes(failed)) => failed.failure.as_ref(),
+            _ => None,
+        });
+        let file = std::env::temp_dir().join(format!("life-{}.json", self.fate.seed));
+        std::fs::write(&file, download_history(&self.world.client, &order_workflow(&self.id)).await.unwrap()).unwrap();
         format!(
-            "the row is {} (rev {}); {said}; last events: {}",
+            "the row is {} (rev {}); {said}; its history is in {}; its last failed task: {failed:?}; last events: {}",
             row.life.status,
             row.rev,
-            events[events.len().saturating_sub(30)..].join(" ")
+            file.display(),
+            last.join(" ")
         )
-    }
-
-    /// Money on its way back arrives.
-    async fn settle_refunds(&self) {
-        loop {
-            let refunds = self.world.store.refunds(&self.id).await.unwrap();
-            if refunds.iter().all(|refund| refund.state == RefundState::Returned) {
-                return;
-            }
-            tokio::time::sleep(LOOK).await;
-        }
     }
 
     async fn look(&mut self) -> Told<StoredOrder> {
@@ -179,6 +188,7 @@ impl<'a> Driver<'a> {
             Act::Report { parcel, kind, event } => self.report(parcel, kind, format!("event-{event}")).await?,
             Act::Garbage { signal, payload } => self.signal(signal, GARBAGE[payload]).await,
             Act::Tap(signal) => self.signal(signal, b"null").await,
+            Act::Refund(minor) => self.refund(minor, None).await?,
             Act::Resolve { action, referenced } => {
                 let row = self.look().await?;
                 let flag = row.life.attention.into_iter().find(|flag| flag.shipment.is_some());
@@ -375,24 +385,21 @@ impl<'a> Driver<'a> {
                 Journey::ComesBack(_) => ScanType::ReturnedToSender,
             },
             ShipmentStatus::Lost | ShipmentStatus::ReturnedToSender => {
-                let flagged = |code: &str, about: Option<&ShipmentId>| {
-                    row.life.attention.iter().find(|flag| flag.code == code && flag.shipment.as_ref() == about)
+                let flagged = |code: &str| {
+                    row.life.attention.iter().find(|flag| flag.code == code && flag.shipment.as_ref() == Some(&shipment.id))
                 };
-                let own = flagged(LOST, Some(&shipment.id)).or_else(|| flagged(RETURNED_TO_SENDER, Some(&shipment.id)));
                 let action = match journey {
                     Journey::Lost(action) | Journey::ComesBack(action) => action,
                     _ => Resolution::UseExternalReference,
                 };
-                return match (own, flagged(NO_SCAN, None)) {
+                // a flag that was resolved by "retry" is gone: nobody hears of the parcel, which in time is a flag of its own
+                let flag = flagged(LOST).or_else(|| flagged(RETURNED_TO_SENDER)).or_else(|| flagged(NO_SCAN));
+                return match flag {
                     _ if journey == Journey::TurnsUp && shipment.status == ShipmentStatus::Lost => {
                         self.report(parcel, ScanType::Delivered, "turned-up".into()).await
                     }
-                    (Some(flag), _) => self.resolve(flag.item(&self.id), &flag.code, Some(&shipment.id), action, true).await,
-                    // the own flag was resolved by "retry": nobody hears of the parcel, which in time is a flag of the order
-                    (None, Some(flag)) => {
-                        self.resolve(flag.item(&self.id), NO_SCAN, None, Resolution::UseExternalReference, true).await
-                    }
-                    (None, None) => Ok(()),
+                    Some(flag) => self.resolve(flag.item(&self.id), &flag.code, Some(&shipment.id), action, true).await,
+                    None => Ok(()),
                 };
             }
         };

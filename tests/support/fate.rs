@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use oms_contract::start::{OrderStart, Policies};
 use oms_domain::pricing::PriceRules;
+use oms_domain::returning::Condition;
 use oms_domain::review::{Resolution, ReviewDecision};
 use oms_domain::risk::RiskRules;
 use oms_domain::shipment::ScanType;
@@ -88,6 +89,17 @@ pub enum Act {
     Garbage { signal: &'static str, payload: usize },
     Tap(&'static str),
     Resolve { action: Resolution, referenced: bool },
+    /// Cents are wanted back.
+    Refund(i64),
+}
+
+/// What the customer wants once the order has ended.
+#[derive(Debug, Clone, Copy)]
+pub enum Wish {
+    /// A part of the money that has not gone back.
+    Money { permille: i64 },
+    /// To send units back; what the shop finds, or none if it says no.
+    Goods { quantity: u32, verdict: Option<Condition> },
 }
 
 /// What becomes of a parcel once nothing else happens to it.
@@ -118,6 +130,7 @@ pub struct Fate {
     pub window: Duration,
     pub acts: Vec<Act>,
     pub journeys: Vec<Journey>,
+    pub afterwards: Vec<Wish>,
 }
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -142,6 +155,7 @@ impl Fate {
             window: Duration::ZERO,
             acts: Vec::new(),
             journeys: vec![Journey::Arrives],
+            afterwards: Vec::new(),
         }
     }
 
@@ -182,6 +196,7 @@ impl Fate {
             window: if dice.random_bool(0.4) { millis(dice, 50..600) } else { Duration::ZERO },
             acts: (0..acts).flat_map(|_| [Act::Pause(millis(dice, 0..120)), act(dice)]).collect(),
             journeys: (0..3).map(|_| journey(dice)).collect(),
+            afterwards: (0..dice.random_range(0..4u32).saturating_sub(1)).map(|_| wish(dice)).collect(),
         }
     }
 
@@ -235,9 +250,17 @@ fn journey(dice: &mut StdRng) -> Journey {
     }
 }
 
+fn wish(dice: &mut StdRng) -> Wish {
+    if dice.random_bool(0.5) {
+        return Wish::Money { permille: dice.random_range(1..1_300) };
+    }
+    let conditions = [Condition::Restock, Condition::Restock, Condition::Scrap, Condition::Rejected];
+    Wish::Goods { quantity: dice.random_range(1..4), verdict: dice.random_bool(0.8).then(|| *pick(dice, &conditions)) }
+}
+
 fn act(dice: &mut StdRng) -> Act {
     let decisions = [ReviewDecision::Approve, ReviewDecision::Approve, ReviewDecision::Reject];
-    match dice.random_range(0..40) {
+    match dice.random_range(0..42) {
         0..3 => Act::Cancel(*pick(dice, &[Door::Update, Door::Update, Door::Signal, Door::Native])),
         3..6 => Act::Hold { ends: dice.random_bool(0.4).then(|| millis(dice, 300..900)) },
         6..9 => Act::Release,
@@ -259,6 +282,7 @@ fn act(dice: &mut StdRng) -> Act {
         30..32 => Act::Resolve { action: *pick(dice, &Resolution::ALL), referenced: dice.random_bool(0.7) },
         32..36 => Act::Await(Stage::Confirmed),
         36..39 => Act::Await(Stage::Booked),
-        _ => Act::Await(Stage::Departed),
+        39 => Act::Await(Stage::Departed),
+        _ => Act::Refund(dice.random_range(1..9_000)),
     }
 }

@@ -6,14 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use oms_domain::life::{CancelVerdict, RefusalCode};
 use oms_domain::order::Status;
-use oms_domain::review::{LOST, RETURNED_TO_SENDER, Resolution, ReviewDecision, resolutions};
+use oms_domain::review::{LOST, NO_SCAN, RETURNED_TO_SENDER, Resolution, ReviewDecision, resolutions};
 use oms_domain::shipment::{ScanResult, ScanType, ShipmentStatus};
 use oms_domain::shortage::ShortagePolicy;
 use oms_store::StoredOrder;
 
 use super::fate::{Fate, Lines, SCARCE};
 
+mod back;
 mod ends;
+
+pub use back::RefundAnswer;
 
 /// What was asked of the order.
 #[derive(Debug, Clone)]
@@ -87,6 +90,8 @@ pub struct Model {
     /// A row showed a label, or an answer spoke of one.
     labelled: bool,
     seen: Option<(Status, u64)>,
+    /// Cents that went back on somebody's wish, and for goods that came back.
+    given: i64,
     /// Everything that was heard, for whoever has to understand a failure.
     pub log: Vec<String>,
 }
@@ -114,6 +119,7 @@ impl Model {
             resolved: BTreeSet::new(),
             labelled: false,
             seen: None,
+            given: 0,
             log: Vec::new(),
         }
     }
@@ -392,7 +398,7 @@ impl Model {
             Answer::Done => {
                 ensure(wellformed, "resolved in a way that does not exist")?;
                 ensure(self.resolved.insert(item.to_owned()), "resolved twice")?;
-                let ends = action != Resolution::Retry && matches!(code, LOST | RETURNED_TO_SENDER);
+                let ends = action != Resolution::Retry && matches!(code, LOST | NO_SCAN | RETURNED_TO_SENDER);
                 if let Some(parcel) = parcel.filter(|_| ends) {
                     self.parcels.entry(parcel).or_default().closed.get_or_insert(action);
                 }

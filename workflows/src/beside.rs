@@ -12,7 +12,9 @@ use oms_domain::event::Fact;
 use oms_domain::ids::OrderId;
 use oms_domain::life::{Refusal, RefusalCode};
 use oms_domain::review::{Resolution, resolutions};
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 use temporalio_common::ActivityDefinition;
 use temporalio_workflow::workflows::select;
@@ -35,20 +37,28 @@ pub(crate) struct Story<W> {
     pub(crate) ctx: WorkflowContext<W>,
     pub(crate) order_id: OrderId,
     pub(crate) terms: Terms,
-    pub(crate) began: Instant,
+    /// The latest deadline whose timer has fired, before the first the story's beginning: a task that is delivered late was seen to carry
+    /// the time of the one before.
+    pub(crate) passed: Rc<Cell<Instant>>,
     /// Whether a person is called about a step without an answer; not in runs that began before that was so.
     pub(crate) calls: bool,
 }
 
 impl<W> Clone for Story<W> {
     fn clone(&self) -> Self {
-        Self { ctx: self.ctx.clone(), order_id: self.order_id.clone(), terms: self.terms, began: self.began, calls: self.calls }
+        Self {
+            ctx: self.ctx.clone(),
+            order_id: self.order_id.clone(),
+            terms: self.terms,
+            passed: self.passed.clone(),
+            calls: self.calls,
+        }
     }
 }
 
 impl<W: 'static> Story<W> {
     pub(crate) fn now(&self) -> Instant {
-        time(self.ctx.workflow_time(), self.began)
+        time(self.ctx.workflow_time(), self.passed.get()).max(self.passed.get())
     }
 
     /// Waits for a condition, whatever happens to the run's own token.
@@ -76,6 +86,8 @@ impl<W: 'static> Story<W> {
         };
         if met_first {
             timer.cancel();
+        } else {
+            self.passed.set(self.passed.get().max(deadline));
         }
         met_first
     }

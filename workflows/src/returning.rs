@@ -19,6 +19,8 @@ use oms_domain::money::Money;
 use oms_domain::refund::{Ask, RefundId};
 use oms_domain::returning::{Condition, Inspected, ReturnLabel, ReturnState, refunded_units};
 use oms_domain::review::{RETURN_LABEL_REFUSED, RETURN_LABEL_UNANSWERED, RETURN_UNANSWERED, Resolution};
+use std::cell::Cell;
+use std::rc::Rc;
 use temporalio_workflow::workflows::select;
 use temporalio_workflow::{
     SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult, workflow, workflow_methods,
@@ -77,7 +79,7 @@ impl Returning {
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<ReturnEnd> {
         let start = ctx.state(|s| s.start.clone());
         let (order_id, calls) = (start.order_id.clone(), start.shape > 0);
-        let story = Story { ctx: ctx.clone(), order_id, terms: start.terms, began: start.requested_at, calls };
+        let story = Story { ctx: ctx.clone(), order_id, terms: start.terms, passed: Rc::new(Cell::new(start.requested_at)), calls };
         let mut goods = Self::take_back(story.clone()).boxed_local().fuse();
         let mut label = Self::label(story.clone()).boxed_local().fuse();
         let mut clerk = Self::keep_records(story).boxed_local().fuse();

@@ -249,6 +249,10 @@ impl Order {
             (None, status) if status.is_terminal() => Status::Shipped,
             (None, status) => status,
         };
+        // a worker may have died over this very record, and what ended since is in this run only
+        let (order_id, over) = (&self.start.order_id, &self.over);
+        self.life.holds.retain(|hold| !over.contains(hold.id.as_str()));
+        self.life.attention.retain(|flag| !over.contains(&flag.item(order_id)));
         self.life.heard = own.heard;
         self.life.editing = own.editing;
         for hold in own.holds {

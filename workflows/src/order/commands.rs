@@ -90,6 +90,7 @@ impl Order {
     /// Lets the order go on.
     pub(super) fn apply_release(&mut self, command: &ReleaseHold, door: &str, now: Instant) -> Result<ReleaseAnswer, Refusal> {
         let hold = self.life.release_hold(&command.id)?;
+        self.over.insert(hold.id.as_str().to_owned());
         self.moved_at = now;
         let mut fact =
             Fact::new(format!("hold/{}/released", hold.id), FactKind::HoldReleased, now).by(actor(command.actor.as_ref(), door));
@@ -141,8 +142,8 @@ impl Order {
             ScanType::ReturnedToSender => self.raise(RETURNED_TO_SENDER, about, "the parcel came back to the sender", now),
             ScanType::Delivered => {
                 // a lost parcel that arrives was not lost
-                self.life.clear(LOST, about);
-                self.life.clear(NO_SCAN, None);
+                self.strike(LOST, about);
+                self.strike(NO_SCAN, None);
             }
             _ => {}
         }
@@ -216,7 +217,7 @@ impl Order {
             return Err(Refusal::new(RefusalCode::NotAllowedNow, detail));
         }
         let actor = actor(command.actor.as_ref(), door);
-        self.life.clear(&flag.code, flag.shipment.as_ref());
+        self.strike(&flag.code, flag.shipment.as_ref());
         let mut fact = Fact::new(format!("resolved/{}", command.item), FactKind::ReviewResolved, now)
             .by(actor.clone())
             .because(format!("{}: {}: {}", flag.code, command.action.as_str(), command.reason));

@@ -1,7 +1,6 @@
 //! Where the order's parts meet the platform: every wait, timer and activity of an order goes through here, on tokens of its own,
 //! because the run's root token belongs to whoever presses "cancel" in the Temporal UI and must refuse nothing.
 
-use chrono::TimeDelta;
 use oms_contract::command::Wait;
 use oms_contract::names::Queue;
 use oms_contract::start::{OrderStart, Patience};
@@ -11,7 +10,6 @@ use oms_domain::ids::ShipmentId;
 use oms_domain::message::Topic;
 use oms_domain::order::Status;
 use oms_domain::review::DEFECT;
-use std::time::{Duration, SystemTime};
 use temporalio_common::ActivityDefinition;
 use temporalio_workflow::workflows::select;
 use temporalio_workflow::{
@@ -20,18 +18,9 @@ use temporalio_workflow::{
 };
 
 use super::{Order, Resolved, Stop};
+pub(super) use crate::beside::{after, time};
 use crate::policy;
 use crate::saga::{Step, Undo};
-
-/// The workflow's time; `fallback` only before the first task, when there is none.
-pub(super) fn time(workflow_time: Option<SystemTime>, fallback: Instant) -> Instant {
-    workflow_time.map_or(fallback, oms_domain::instant)
-}
-
-/// `at` plus a span, saturating.
-pub(super) fn after(at: Instant, span: Duration) -> Instant {
-    TimeDelta::from_std(span).ok().and_then(|span| at.checked_add_signed(span)).unwrap_or(Instant::MAX_UTC)
-}
 
 /// How a forward step ended without a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,8 +52,15 @@ impl Desk {
         &self.ctx
     }
 
+    /// The workflow's time. Never before a deadline whose timer has fired: a task that is delivered late was seen to carry the time of
+    /// the one before, and what is decided by that time would be decided otherwise in a replay.
     pub(super) fn now(&self) -> Instant {
-        time(self.ctx.workflow_time(), self.read(|s| s.moved_at))
+        self.read(|s| time(self.ctx.workflow_time(), s.moved_at).max(s.passed))
+    }
+
+    /// The timer for `deadline` has fired.
+    pub(super) fn passed(&self, deadline: Instant) {
+        self.write(|s| s.passed = s.passed.max(deadline));
     }
 
     pub(super) fn read<R>(&self, f: impl FnOnce(&Order) -> R) -> R {
@@ -106,6 +102,8 @@ impl Desk {
         };
         if met_first {
             timer.cancel();
+        } else {
+            self.passed(deadline);
         }
         met_first
     }
@@ -380,9 +378,16 @@ impl Order {
 }
 
 impl Order {
+    /// Lowers a flag without a word; answers whether it was up.
+    pub(super) fn strike(&mut self, code: &str, shipment: Option<&ShipmentId>) -> bool {
+        let flag = self.life.attention.iter().find(|a| a.code == code && a.shipment.as_ref() == shipment);
+        self.over.extend(flag.map(|flag| flag.item(&self.start.order_id)));
+        self.life.clear(code, shipment)
+    }
+
     /// Lowers a flag, if it is up.
     pub(super) fn lower(&mut self, code: &str, shipment: Option<&ShipmentId>, now: Instant) {
-        if self.life.clear(code, shipment) {
+        if self.strike(code, shipment) {
             self.flags += 1;
             let key = format!("attention/{code}/cleared/{}", self.flags);
             self.journal.publish(Fact::new(key, FactKind::AttentionCleared, now).because(code));

@@ -34,7 +34,7 @@ use oms_domain::order::{Reason, Status};
 use oms_domain::review::{DEFECT, Resolution, ReviewDecision};
 use oms_domain::shortage::Decision;
 use oms_domain::stock::Allocation;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use temporalio_common::data_converters::RawValue;
 use temporalio_workflow::workflows::select;
 use temporalio_workflow::{
@@ -79,6 +79,8 @@ pub struct Order {
     still_until: Option<Instant>,
     /// When the watch last looked.
     looked_at: Instant,
+    /// The latest deadline whose timer has fired: it is not earlier than that, whatever the engine says.
+    passed: Instant,
     /// When something was last heard of a parcel that has left, and whether each is watched on its own; not asked before it matters.
     heard_at: BTreeMap<ShipmentId, Instant>,
     per_parcel: Option<bool>,
@@ -129,6 +131,8 @@ pub struct Order {
     ignored_signals: u32,
     holds_placed: u32,
     flags: u32,
+    /// Holds that ended and flags that were lowered, by id: what a row says of them is older.
+    over: BTreeSet<String>,
 }
 
 #[workflow_methods]
@@ -149,6 +153,7 @@ impl Order {
             moved_at: began,
             still_until: None,
             looked_at: began,
+            passed: began,
             heard_at: BTreeMap::new(),
             per_parcel: None,
             confirmed_at: None,
@@ -187,6 +192,7 @@ impl Order {
             ignored_signals: 0,
             holds_placed: 0,
             flags: 0,
+            over: BTreeSet::new(),
             start,
         }
     }

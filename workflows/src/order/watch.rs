@@ -42,6 +42,7 @@ pub(super) async fn end_holds(desk: Desk) {
         desk.write(|s| {
             for hold in s.life.expire_holds(now) {
                 s.moved_at = now;
+                s.over.insert(hold.id.as_str().to_owned());
                 s.journal.publish(Fact::new(format!("hold/{}/expired", hold.id), FactKind::HoldExpired, now));
             }
         });
@@ -140,7 +141,10 @@ async fn fires(desk: &Desk, due: Instant, earlier: impl Future<Output = ()>) -> 
     let mut splits = Box::pin(desk.until(|s| s.per_parcel.is_none() && s.is_split()).fuse());
     loop {
         select! {
-            _ = timer => return true,
+            _ = timer => {
+                desk.passed(due);
+                return true;
+            }
             () = earlier => {
                 timer.cancel();
                 return false;

@@ -22,9 +22,9 @@ use oms_domain::shortage::{OnShortage, ShortagePolicy};
 use oms_gateways::carrier::BookingStatus;
 use oms_gateways::payment::OperationResult;
 use oms_store::StoredOrder;
-use temporalio_client::grpc::WorkflowService;
 use oms_temporal::worker::WorkerTuning;
 use serde_json::json;
+use temporalio_client::grpc::WorkflowService;
 use temporalio_client::{NamespacedClient, UntypedSignal, WorkflowStartOptions};
 use temporalio_common::UpdateDefinition;
 use temporalio_common::data_converters::RawValue;
@@ -285,7 +285,8 @@ async fn a_hold_that_ended_before_the_row_was_read_again_stays_ended() {
     let hold = HoldId::from_key(&id, "first");
     signal(&world, &id, "place_hold", json!({ "id": hold, "kind": "drawn", "reason": "for a test" })).await;
     world.start_workers(&Queue::ALL).await;
-    shows(&world, &id, "that it is confirmed", |order| order.life.status == Status::Confirmed && !order.life.holds.is_empty()).await;
+    shows(&world, &id, "that it is confirmed", |order| order.life.status == Status::Confirmed && !order.life.holds.is_empty())
+        .await;
     world.stop_workers().await;
     let confirming = world.run(&id).fetch_history(Default::default()).into_events().await.unwrap();
     let confirming = confirming.iter().rev().find(|e| e.event_type() == EventType::WorkflowTaskCompleted).unwrap();

@@ -76,19 +76,34 @@ pub enum Act {
     Pause(Duration),
     Await(Stage),
     Cancel(Door),
-    Hold { ends: Option<Duration> },
+    Hold {
+        ends: Option<Duration>,
+    },
     Release,
     ReleaseUnknown,
     Review(ReviewDecision),
     Address,
-    Edit { lines: Lines, stale: bool },
+    Edit {
+        lines: Lines,
+        stale: bool,
+    },
     Decide(Decision),
     Authenticate(bool),
     Receive(&'static str, i64),
-    Report { parcel: u32, kind: ScanType, event: u32 },
-    Garbage { signal: &'static str, payload: usize },
+    Report {
+        parcel: u32,
+        kind: ScanType,
+        event: u32,
+    },
+    Garbage {
+        signal: &'static str,
+        payload: usize,
+    },
     Tap(&'static str),
-    Resolve { action: Resolution, referenced: bool },
+    Resolve {
+        action: Resolution,
+        referenced: bool,
+    },
     /// Cents are wanted back.
     Refund(i64),
 }

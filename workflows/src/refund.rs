@@ -51,7 +51,8 @@ impl Refund {
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<RefundEnd> {
         let start = ctx.state(|s| s.start.clone());
         let (order_id, calls) = (start.order_id.clone(), start.shape > 0);
-        let story = Story { ctx: ctx.clone(), order_id, terms: start.terms, passed: Rc::new(Cell::new(start.requested_at)), calls };
+        let story =
+            Story { ctx: ctx.clone(), order_id, terms: start.terms, passed: Rc::new(Cell::new(start.requested_at)), calls };
         let requested = Fact::new(key(&start, "requested"), FactKind::RefundRequested, start.requested_at);
         let requested = requested.by(start.actor.clone()).because(start.reason.clone()).moving(start.amount);
         story.append(vec![requested], ItemChange::default()).await;

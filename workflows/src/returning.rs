@@ -79,7 +79,8 @@ impl Returning {
     pub async fn run(ctx: &mut WorkflowContext<Self>) -> WorkflowResult<ReturnEnd> {
         let start = ctx.state(|s| s.start.clone());
         let (order_id, calls) = (start.order_id.clone(), start.shape > 0);
-        let story = Story { ctx: ctx.clone(), order_id, terms: start.terms, passed: Rc::new(Cell::new(start.requested_at)), calls };
+        let story =
+            Story { ctx: ctx.clone(), order_id, terms: start.terms, passed: Rc::new(Cell::new(start.requested_at)), calls };
         let mut goods = Self::take_back(story.clone()).boxed_local().fuse();
         let mut label = Self::label(story.clone()).boxed_local().fuse();
         let mut clerk = Self::keep_records(story).boxed_local().fuse();

@@ -94,9 +94,11 @@ impl Model {
         for kind in &end.told {
             behind |= left && matches!(kind.as_str(), "order.edited" | "order.lines_dropped");
             match kind.as_str() {
-                "shipment.shipped" | "shipment.in_transit" | "shipment.delivered" | "shipment.lost" | "shipment.returned_to_sender" => {
-                    left = true
-                }
+                "shipment.shipped"
+                | "shipment.in_transit"
+                | "shipment.delivered"
+                | "shipment.lost"
+                | "shipment.returned_to_sender" => left = true,
                 "order.edited" => {
                     expected = edits.next().ok_or("an edit was made that nobody asked for")?.clone();
                     dropped = false;

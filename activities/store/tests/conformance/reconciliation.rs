@@ -336,7 +336,8 @@ async fn an_order_goes_without_what_a_webhook_is_owed(world: World) {
     assert!(store.purge_order(&id, at(99), at(200)).await.unwrap());
     assert_eq!(store.order(&id).await.unwrap(), None);
     let last = events.last().unwrap();
-    assert_eq!(store.events_of(&id, 0, 99).await.unwrap(), [last.clone()], "only what is owed is left");
+    let left = store.events_of(&id, 0, 99).await.unwrap();
+    assert_eq!(left.iter().collect::<Vec<_>>(), [last], "only what is owed is left");
     store.enable_webhook("hook-aaaa", at(201)).await.unwrap();
     let claimed = store.claim_deliveries("hook-aaaa", "me", at(220), 9, at(202)).await.unwrap();
     assert_eq!(claimed.iter().map(|delivery| &delivery.event).collect::<Vec<_>>(), [last]);

@@ -25,14 +25,14 @@ use oms_store::StoredOrder;
 use oms_temporal::worker::WorkerTuning;
 use serde_json::json;
 use temporalio_client::grpc::WorkflowService;
-use temporalio_client::{NamespacedClient, UntypedSignal, WorkflowStartOptions};
+use temporalio_client::{NamespacedClient, WorkflowStartOptions};
 use temporalio_common::UpdateDefinition;
-use temporalio_common::data_converters::RawValue;
-use temporalio_common::protos::temporal::api::common::v1::{Payload, WorkflowExecution};
+use temporalio_common::protos::temporal::api::common::v1::WorkflowExecution;
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 use temporalio_common::protos::temporal::api::workflowservice::v1::ResetWorkflowExecutionRequest;
 
+use crate::moments::signal;
 use crate::support::world::{PATIENT, World, eur, now, report, sku, uuid};
 use crate::support::{books, until};
 
@@ -268,12 +268,6 @@ async fn a_reset_order_that_was_refunded_repeats_no_effect() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reset_order_that_has_left_in_part_repeats_no_effect() {
     resets(Bend::PartlyShipped).await;
-}
-
-async fn signal(world: &World, id: &OrderId, name: &str, command: serde_json::Value) {
-    let metadata = [("encoding".to_owned(), b"json/plain".to_vec())].into();
-    let payload = Payload { metadata, data: command.to_string().into_bytes(), ..Default::default() };
-    world.run(id).signal(UntypedSignal::new(name), RawValue::new(vec![payload]), Default::default()).await.unwrap();
 }
 
 /// A worker that dies after it has written the record that confirms leaves a row that is older than what the next one hears first.

@@ -19,7 +19,7 @@ use oms_domain::ids::{HoldId, MessageId, OrderId, ShipmentId};
 use oms_domain::life::{CancelVerdict, RefusalCode};
 use oms_domain::message::{Channel, Topic};
 use oms_domain::order::{Action, Reason, Status};
-use oms_domain::payment::PaymentStatus;
+use oms_domain::payment::{PaymentStatus, ReauthorizationPolicy};
 use oms_domain::refund::{RefundId, RefundState};
 use oms_domain::returning::ReturnId;
 use oms_domain::review::Resolution;
@@ -177,6 +177,7 @@ fn wire_names() -> String {
     section(&mut text, "order action", actions().map(Action::as_str));
     section(&mut text, "shortage policy", policies().map(ShortagePolicy::as_str));
     section(&mut text, "shortage decision", Decision::ALL.map(Decision::as_str));
+    section(&mut text, "reauthorization policy", ReauthorizationPolicy::ALL.map(ReauthorizationPolicy::as_str));
     section(&mut text, "resolution", Resolution::ALL.map(Resolution::as_str));
     section(&mut text, "refund state", RefundState::ALL.map(RefundState::as_str));
     section(&mut text, "refusal", RefusalCode::ALL.map(RefusalCode::as_str));

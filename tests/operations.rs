@@ -287,6 +287,10 @@ async fn a_shipment_that_no_warehouse_takes_over_is_seen() {
     let seen = item(&world, NO_ACKNOWLEDGEMENT, ItemState::Open).await;
     let shipment = seen.shipment_id.unwrap();
     assert_eq!(shipment.order().unwrap(), id);
+    let told = world.store.timeline(&id).await.unwrap();
+    let again: Vec<_> = told.iter().filter(|fact| fact.kind == "shipment.handed_off_again").collect();
+    assert_eq!(again.len(), 1, "once: {told:?}");
+    assert_eq!(again[0].shipment.as_ref(), Some(&shipment));
     world.store.acknowledge(&shipment, "clerk", now()).await.unwrap();
     item(&world, NO_ACKNOWLEDGEMENT, ItemState::Settled).await;
     world.end().await;

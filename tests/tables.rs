@@ -36,6 +36,7 @@ fn deadline(name: &str, deadlines: &Deadlines) -> Duration {
         "payment_action" => deadlines.payment_action,
         "no_scan" => deadlines.no_scan,
         "stuck" => deadlines.stuck,
+        "hold" => deadlines.hold,
         "capture_retry" => deadlines.capture_retry,
         "defect_retry" => deadlines.defect_retry,
         "review" => deadlines.review,

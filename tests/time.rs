@@ -31,8 +31,8 @@ use crate::support::skipping::Skipping;
 use crate::support::world::{PATIENT, World, sku};
 use crate::support::{books, until};
 
-const HOUR: Duration = Duration::from_secs(3_600);
-const DAY: Duration = Duration::from_secs(24 * 3_600);
+pub const HOUR: Duration = Duration::from_secs(3_600);
+pub const DAY: Duration = Duration::from_secs(24 * 3_600);
 /// What the work itself may take, which passes on the server's clock as on the wall's.
 const CLOSE: Duration = Duration::from_secs(30);
 
@@ -40,15 +40,15 @@ fn why() -> Why {
     Why::parse("for a test").unwrap()
 }
 
-fn waits(max: Option<Duration>) -> OnShortage {
+pub fn waits(max: Option<Duration>) -> OnShortage {
     OnShortage { policy: ShortagePolicy::Wait, max }
 }
 
-async fn told(world: &World, id: &OrderId, kind: &str) -> Vec<TimelineEntry> {
+pub async fn told(world: &World, id: &OrderId, kind: &str) -> Vec<TimelineEntry> {
     world.store.timeline(id).await.unwrap().into_iter().filter(|entry| entry.kind == kind).collect()
 }
 
-async fn one(world: &World, id: &OrderId, kind: &str) -> TimelineEntry {
+pub async fn one(world: &World, id: &OrderId, kind: &str) -> TimelineEntry {
     until(&format!("{id} is told {kind}"), PATIENT, || async { told(world, id, kind).await.into_iter().next() }).await
 }
 
@@ -58,7 +58,7 @@ fn after(at: Instant, span: Duration, later: Instant) {
     assert!(off < CLOSE, "{later} is not {span:?} after {at}");
 }
 
-async fn payments(world: &World, id: &OrderId) -> Vec<SandboxPayment> {
+pub async fn payments(world: &World, id: &OrderId) -> Vec<SandboxPayment> {
     world.sandbox.payments.payments(Some(id)).await.unwrap()
 }
 
@@ -73,7 +73,7 @@ fn only_the_last_is_not_void(payments: &[SandboxPayment]) {
     assert_ne!(last.status, PaymentStatus::Voided);
 }
 
-async fn booked(world: &World, id: &OrderId) {
+pub async fn booked(world: &World, id: &OrderId) {
     until(&format!("{id} has a courier"), PATIENT, || async {
         let shipments = world.order(id).await.life.shipments;
         (!shipments.is_empty() && shipments.iter().all(|s| s.status == ShipmentStatus::Booked)).then_some(())
@@ -81,14 +81,14 @@ async fn booked(world: &World, id: &OrderId) {
     .await;
 }
 
-async fn arrives(world: &World, id: &OrderId) {
+pub async fn arrives(world: &World, id: &OrderId) {
     booked(world, id).await;
     for kind in [ScanType::Shipped, ScanType::Delivered] {
         world.scan(id, 1, kind).await;
     }
 }
 
-async fn flagged(world: &World, id: &OrderId, code: &str) -> String {
+pub async fn flagged(world: &World, id: &OrderId, code: &str) -> String {
     let flag = until(&format!("{id} is flagged {code}"), PATIENT, || async {
         world.order(id).await.life.attention.into_iter().find(|flag| flag.code == code)
     })
@@ -97,7 +97,7 @@ async fn flagged(world: &World, id: &OrderId, code: &str) -> String {
 }
 
 /// What stands on the timelines was written when it happened, the books balance, and everything stops.
-async fn end(skipping: Skipping) {
+pub async fn end(skipping: Skipping) {
     let world = skipping.world;
     let orders = world.store.audit_orders(None, 1_000).await.unwrap();
     assert!(!orders.is_empty());

@@ -8,6 +8,7 @@ use std::time::Duration;
 use oms_contract::start::{Deadlines, Patience, Policies};
 use oms_domain::customer::Email;
 use oms_domain::message::Locale;
+use oms_domain::payment::ReauthorizationPolicy;
 use oms_domain::review::ReviewDecision;
 use oms_domain::risk::RiskRules;
 use oms_domain::shortage::Decision;
@@ -64,6 +65,7 @@ pub(super) fn deadlines(layers: &Layers) -> Result<Deadlines, SettingsError> {
         payment_action: duration(layers, "deadlines.payment_action")?,
         no_scan: duration(layers, "deadlines.no_scan")?,
         stuck: duration(layers, "deadlines.stuck")?,
+        hold: duration(layers, "deadlines.hold")?,
         capture_retry: duration(layers, "deadlines.capture_retry")?,
         defect_retry: duration(layers, "deadlines.defect_retry")?,
         review: duration(layers, "deadlines.review")?,
@@ -82,6 +84,11 @@ pub(super) fn policies(layers: &Layers) -> Result<Policies, SettingsError> {
     Ok(Policies {
         review: layers.value("policies.review", "reject or approve", ReviewDecision::parse)?,
         shortage: layers.value("policies.shortage", "cancel, ship_available or wait", Decision::parse)?,
+        reauthorization: layers.value(
+            "policies.reauthorization",
+            "reauthorize, ask_customer or cancel",
+            ReauthorizationPolicy::parse,
+        )?,
     })
 }
 

@@ -48,7 +48,7 @@ fn the_environment_beats_the_file_and_the_file_the_defaults() {
 fn rules_are_off_and_nothing_is_removed_until_set() {
     let settings = load(None, &[]).unwrap();
     assert_eq!((settings.policies, settings.strategy), (Policies::default(), Strategy::default()));
-    assert!(settings.risk.is_off() && settings.handoff_max.is_none());
+    assert!(settings.risk.is_off() && settings.handoff_max == Some(Duration::from_secs(24 * 3_600)));
     assert_eq!(settings.retention, RetentionSection { timeline: None, outbox: None, orders: None });
     let set = load(
         None,
@@ -124,6 +124,7 @@ fn a_bad_value_names_key_origin_and_remedy_without_secrets() {
         ("OMS__DEADLINES__CHANGE_WINDOW", "a while", "deadlines.change_window"),
         ("OMS__POLICIES__REVIEW", "maybe", "policies.review"),
         ("OMS__POLICIES__SHORTAGE", "reject", "policies.shortage"),
+        ("OMS__POLICIES__REAUTHORIZATION", "ask", "policies.reauthorization"),
         ("OMS__STOCK__STRATEGY", "cheapest", "stock.strategy"),
         ("OMS__RISK__AMOUNT_MIN", "0", "risk.amount_min"),
         ("OMS__RISK__VELOCITY_MAX", "many", "risk.velocity_max"),

@@ -206,7 +206,7 @@ impl Fate {
             patient,
             says,
             review,
-            policies: Policies { review: *pick(dice, &verdicts), shortage: default },
+            policies: Policies { review: *pick(dice, &verdicts), shortage: default, ..Policies::default() },
             reservation: if dice.random_bool(0.1) { millis(dice, 2_000..4_000) } else { HOUR },
             window: if dice.random_bool(0.4) { millis(dice, 50..600) } else { Duration::ZERO },
             acts: (0..acts).flat_map(|_| [Act::Pause(millis(dice, 0..120)), act(dice)]).collect(),

@@ -155,9 +155,13 @@ impl Watchdog {
         Ok(opened)
     }
 
-    /// Calls a person for shipments that no warehouse has taken over in time.
+    /// Tells the warehouse once more of shipments that it has not taken over in half of its time, and calls a person for those that it has
+    /// not in all of it.
     async fn hand_offs(&self, now: Instant) -> Result<(), StoreError> {
         let Some(most) = self.parts.handoff_max else { return Ok(()) };
+        for waiting in self.parts.store.to_hand_off_again(now - most / 2, PAGE).await? {
+            self.parts.store.hand_off_again(&waiting, now).await?;
+        }
         let mut after: Option<ShipmentId> = None;
         loop {
             let page = self.parts.store.unacknowledged(now - most, after.as_ref(), PAGE).await?;

@@ -43,6 +43,16 @@ impl Store {
         run!(self, acknowledgements::unacknowledged(booked_before, after, limit))
     }
 
+    /// Shipments booked before an instant and still waiting for the warehouse, which has been told of them only once.
+    pub async fn to_hand_off_again(&self, booked_before: Instant, limit: u32) -> Result<Vec<Unacknowledged>> {
+        run!(self, acknowledgements::to_hand_off_again(booked_before, limit))
+    }
+
+    /// Tells the warehouse of a shipment once more, by an event of the order. Once per shipment.
+    pub async fn hand_off_again(&self, waiting: &Unacknowledged, now: Instant) -> Result<()> {
+        run!(self, acknowledgements::hand_off_again(waiting, now))
+    }
+
     /// Whether the shipment still waits for the warehouse.
     pub async fn awaits_acknowledgement(&self, shipment: &ShipmentId) -> Result<bool> {
         run!(self, acknowledgements::awaits(shipment))

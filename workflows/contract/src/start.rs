@@ -5,7 +5,7 @@ use oms_domain::Instant;
 use oms_domain::ids::{Location, MessageId, OrderId, ShipmentId, Sku};
 use oms_domain::life::Life;
 use oms_domain::money::{Currency, Money};
-use oms_domain::payment::PaymentMethod;
+use oms_domain::payment::{PaymentMethod, ReauthorizationPolicy};
 use oms_domain::pricing::PriceRules;
 use oms_domain::review::ReviewDecision;
 use oms_domain::risk::RiskRules;
@@ -27,6 +27,8 @@ pub struct Deadlines {
     pub no_scan: Duration,
     /// How long an order may stand still before it has left before a person looks.
     pub stuck: Duration,
+    /// How long an order may stand still under a hold that names no end before a person looks; [`Self::stuck`] if that is more.
+    pub hold: Duration,
     /// Pause between captures after the gateway refused one.
     pub capture_retry: Duration,
     /// Pause before a step is asked again that ended in a defect.
@@ -63,6 +65,7 @@ impl Default for Deadlines {
             payment_action: Duration::from_secs(24 * HOUR),
             no_scan: Duration::from_secs(7 * 24 * HOUR),
             stuck: Duration::from_secs(48 * HOUR),
+            hold: Duration::from_secs(7 * 24 * HOUR),
             capture_retry: Duration::from_secs(6 * HOUR),
             defect_retry: Duration::from_secs(300),
             review: Duration::from_secs(48 * HOUR),
@@ -113,16 +116,18 @@ pub struct Policies {
     pub review: ReviewDecision,
     /// A question that the customer did not answer.
     pub shortage: Decision,
+    /// Funds that cannot be held again.
+    pub reauthorization: ReauthorizationPolicy,
 }
 
 impl Default for Policies {
     fn default() -> Self {
-        Self { review: ReviewDecision::Reject, shortage: Decision::Cancel }
+        Self { review: ReviewDecision::Reject, shortage: Decision::Cancel, reauthorization: ReauthorizationPolicy::default() }
     }
 }
 
 /// The shape of `Order` that this version starts; `GET /v1/ops/versions` counts open orders by it.
-pub const SHAPE: u32 = 2;
+pub const SHAPE: u32 = 3;
 
 fn first_shape() -> u32 {
     1

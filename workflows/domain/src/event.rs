@@ -135,6 +135,8 @@ kinds! {
     ShipmentBookingCancelled = "shipment.booking_cancelled",
     /// The shipment was replaced by others after an edit.
     ShipmentReplaced = "shipment.replaced",
+    /// The warehouse was told once more of a shipment that it has not taken over.
+    ShipmentHandedOffAgain = "shipment.handed_off_again",
     /// The warehouse took the shipment over.
     ShipmentAcknowledged = "shipment.acknowledged",
     /// Nothing more is expected of the parcel; a person decided.

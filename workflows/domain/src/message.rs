@@ -92,11 +92,13 @@ pub enum Topic {
     Refunded,
     /// The goods may be sent back.
     ReturnApproved,
+    /// The customer's funds could not be held again.
+    PaymentFailed,
 }
 
 impl Topic {
     /// Every topic.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Confirmed,
         Self::Shipped,
         Self::Delivered,
@@ -108,6 +110,7 @@ impl Topic {
         Self::Edited,
         Self::Refunded,
         Self::ReturnApproved,
+        Self::PaymentFailed,
     ];
 
     /// The wire name.
@@ -124,6 +127,7 @@ impl Topic {
             Self::Edited => "edited",
             Self::Refunded => "refunded",
             Self::ReturnApproved => "return_approved",
+            Self::PaymentFailed => "payment_failed",
         }
     }
 
@@ -150,7 +154,10 @@ impl Topic {
 
     /// Whether an order may have several messages of this topic, told apart by their facts.
     pub fn repeats(self) -> bool {
-        matches!(self, Self::Question | Self::ActionRequired | Self::Edited | Self::Refunded | Self::ReturnApproved)
+        matches!(
+            self,
+            Self::Question | Self::ActionRequired | Self::PaymentFailed | Self::Edited | Self::Refunded | Self::ReturnApproved
+        )
     }
 
     /// Whether the message still makes sense for a cancelled order: what was promised before is no longer true.
@@ -207,6 +214,7 @@ impl Subject<'_> {
             }
             Topic::Question if life.check_decision(self.round).is_err() => Some("the question was decided"),
             Topic::ActionRequired if life.payment.status != PaymentStatus::RequiresAction => Some("the payment was settled"),
+            Topic::PaymentFailed if life.payment.status != PaymentStatus::Declined => Some("the payment was settled"),
             _ => None,
         }
     }
@@ -281,6 +289,8 @@ mod tests {
         };
         let mut acting = life(Status::Placed);
         acting.payment.status = PaymentStatus::RequiresAction;
+        let mut declined = life(Status::Confirmed);
+        declined.payment.status = PaymentStatus::Declined;
         for (topic, life, hours, stale) in [
             (Topic::Confirmed, life(Status::Confirmed), 23, false),
             (Topic::Confirmed, life(Status::Confirmed), 24, true),
@@ -301,6 +311,8 @@ mod tests {
             (Topic::Question, asked(3), 0, true),
             (Topic::Question, life(Status::Backordered), 0, true),
             (Topic::ActionRequired, acting.clone(), 0, false),
+            (Topic::PaymentFailed, declined, 0, false),
+            (Topic::PaymentFailed, life(Status::Confirmed), 0, true),
             (Topic::ActionRequired, life(Status::Placed), 0, true),
         ] {
             let why = subject(topic).stale(&life, at(hours));

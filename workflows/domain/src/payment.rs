@@ -50,6 +50,38 @@ impl PaymentStatus {
     }
 }
 
+/// What is done when funds that were held cannot be held again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReauthorizationPolicy {
+    /// The gateway is asked again and again; only the shop's own people are told.
+    Reauthorize,
+    /// The same, and the customer is told once.
+    #[default]
+    AskCustomer,
+    /// The order is cancelled, unless a parcel has left: then as [`Self::AskCustomer`].
+    Cancel,
+}
+
+impl ReauthorizationPolicy {
+    /// Every policy.
+    pub const ALL: [Self; 3] = [Self::Reauthorize, Self::AskCustomer, Self::Cancel];
+
+    /// The wire name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reauthorize => "reauthorize",
+            Self::AskCustomer => "ask_customer",
+            Self::Cancel => "cancel",
+        }
+    }
+
+    /// Reads the wire name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|p| p.as_str() == name)
+    }
+}
+
 /// An order's payment as the order sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payment {

@@ -2,12 +2,14 @@
 //! released first, so that never two are alive, and nothing is booked or taken in between.
 
 use oms_contract::activity::{Authorize, Authorized, Void};
+use oms_contract::command::Cancel;
 use oms_contract::definitions::Payments;
 use oms_domain::Instant;
 use oms_domain::event::{Fact, FactKind};
+use oms_domain::life::Why;
 use oms_domain::message::Topic;
 use oms_domain::money::Money;
-use oms_domain::payment::PaymentStatus;
+use oms_domain::payment::{PaymentStatus, ReauthorizationPolicy};
 use oms_domain::review::{Resolution, UNFUNDED};
 
 use super::Order;
@@ -62,11 +64,16 @@ async fn renew(desk: &Desk) {
         payment.authorized = payment.captured;
         payment.authorization_expires_at = None;
     });
+    let mut told = false;
     while !desk.read(Order::is_stopping) {
         match hold_again(desk).await {
             Renewal::Held | Renewal::Stopped => return,
             Renewal::Again => {}
-            Renewal::Refused => {
+            Renewal::Refused(refusal) => {
+                refused(desk, &refusal, std::mem::replace(&mut told, true));
+                if desk.read(Order::is_stopping) {
+                    return;
+                }
                 ask_a_person(desk).await;
                 if desk.read(Order::is_covered) {
                     return;
@@ -78,10 +85,18 @@ async fn renew(desk: &Desk) {
 
 enum Renewal {
     Held,
-    Refused,
+    Refused(Refused),
     /// The revision was used before this run was reset: the next one is asked for.
     Again,
     Stopped,
+}
+
+/// Funds that could not be held.
+struct Refused {
+    revision: u32,
+    amount: Money,
+    /// The gateway's code, or why the customer did not get through.
+    code: String,
 }
 
 async fn hold_again(desk: &Desk) -> Renewal {
@@ -101,12 +116,7 @@ async fn hold_again(desk: &Desk) -> Renewal {
             desk.clear(UNFUNDED, None);
             Renewal::Held
         }
-        Ok(Authorized::Declined { code }) => {
-            desk.write(|s| s.life.payment.status = PaymentStatus::Declined);
-            let key = format!("reauthorized/{revision}/declined");
-            desk.publish(Fact::new(key, FactKind::PaymentReauthorizationDeclined, now).because(code).moving(amount));
-            Renewal::Refused
-        }
+        Ok(Authorized::Declined { code }) => Renewal::Refused(Refused { revision, amount, code }),
         Ok(Authorized::ActionRequired { .. }) => authenticated(desk, revision, amount).await,
         Ok(Authorized::Released) => Renewal::Again,
         Err(_) => Renewal::Stopped,
@@ -134,7 +144,7 @@ async fn authenticated(desk: &Desk, revision: u32, amount: Money) -> Renewal {
             return Renewal::Stopped;
         }
         if !acted {
-            return Renewal::Refused;
+            return Renewal::Refused(Refused { revision, amount, code: "authentication_expired".to_owned() });
         }
         let (order_id, method) = desk.read(|s| (s.start.order_id.clone(), s.start.method.clone()));
         let input = Authorize { order_id, revision, amount, method };
@@ -147,12 +157,34 @@ async fn authenticated(desk: &Desk, revision: u32, amount: Money) -> Renewal {
                 desk.clear(UNFUNDED, None);
                 return Renewal::Held;
             }
-            Ok(Authorized::Declined { .. }) => return Renewal::Refused,
+            Ok(Authorized::Declined { code }) => return Renewal::Refused(Refused { revision, amount, code }),
             Ok(Authorized::Released) => return Renewal::Again,
             Ok(Authorized::ActionRequired { .. }) => {}
             Err(_) => return Renewal::Stopped,
         }
     }
+}
+
+/// Puts a refusal on record and does what policy says. `told`: the customer knows of it from an earlier try.
+fn refused(desk: &Desk, Refused { revision, amount, code }: &Refused, told: bool) {
+    let now = desk.now();
+    let policy = desk.read(|s| s.start.policies.reauthorization);
+    desk.write(|s| {
+        s.life.payment.status = PaymentStatus::Declined;
+        s.life.payment.action_until = None;
+        let key = format!("reauthorized/{revision}/declined");
+        let mut fact = Fact::new(key, FactKind::PaymentReauthorizationDeclined, now).because(code).moving(*amount);
+        if policy == ReauthorizationPolicy::Cancel && s.life.check_cancel().is_ok() {
+            s.journal.publish(fact);
+            if let Ok(reason) = Why::parse("the customer's funds could not be held again") {
+                // checked in this very moment
+                let _ = s.apply_cancel(&Cancel { reason, actor: None }, "policy", now);
+            }
+            return;
+        }
+        fact.tell = (!told && policy != ReauthorizationPolicy::Reauthorize).then_some(Topic::PaymentFailed);
+        s.journal.publish(fact);
+    });
 }
 
 /// Nothing ships unfunded: a person is called, and the gateway is asked again later or when that person says so.

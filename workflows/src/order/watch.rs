@@ -55,8 +55,19 @@ const NO_SCAN_PER_PARCEL: &str = "no_scan_per_parcel";
 /// What a wait that ends by itself may be late before a person is called.
 const LATE_MAX: Duration = Duration::from_secs(60);
 
+/// When a person is called because a hold that names no end was forgotten, if one keeps the order. What goes on under it, such as the
+/// renewal of funds, is no reason to wait longer. Runs that began before such holds had a deadline go on without one.
+fn forgotten(order: &Order) -> Option<Instant> {
+    let deadlines = &order.start.deadlines;
+    let endless = order.life.holds.iter().filter(|hold| hold.until.is_none() && order.start.shape >= 3);
+    Some(after(endless.map(|hold| hold.placed_at).min()?, deadlines.hold.max(deadlines.stuck)))
+}
+
 /// When a person is called because the order as a whole stands still.
 fn standstill(order: &Order) -> Instant {
+    if let Some(forgotten) = forgotten(order).filter(|_| !order.life.departed()) {
+        return forgotten;
+    }
     let deadlines = &order.start.deadlines;
     let heard = order.under_way().map(|s| order.heard(&s.id)).fold(order.moved_at, Instant::max);
     let still = if order.life.departed() { after(heard, deadlines.no_scan) } else { after(order.moved_at, deadlines.stuck) };
@@ -65,6 +76,9 @@ fn standstill(order: &Order) -> Instant {
 
 /// When a person is called because what has not left yet stands still.
 fn stuck(order: &Order) -> Instant {
+    if let Some(forgotten) = forgotten(order) {
+        return forgotten;
+    }
     let still = after(order.moved_at, order.start.deadlines.stuck);
     order.still_until.map_or(still, |until| still.max(after(until, LATE_MAX)))
 }
@@ -92,14 +106,19 @@ fn renewal(order: &Order) -> Option<Instant> {
     fund::renewal_due(order).filter(|due| *due > order.looked_at)
 }
 
-/// The deadline as readers and the watchdog see it: none for an order that has ended, or that a person holds without an end.
+/// The deadline as readers and the watchdog see it: none for an order that has ended. One that a person holds without an end has none in
+/// runs that began before such holds had a deadline.
 pub(super) fn due(order: &Order) -> Option<Instant> {
     if order.life.status.is_terminal() {
         return None;
     }
-    let ends = order.life.holds.iter().map(|hold| hold.until).collect::<Option<Vec<_>>>()?;
+    let holds = &order.life.holds;
+    if order.start.shape < 3 && holds.iter().any(|hold| hold.until.is_none()) {
+        return None;
+    }
+    let ends = holds.iter().filter_map(|hold| hold.until).map(|end| after(end, LATE_MAX));
     let deadline = deadline(order, None).unwrap_or_else(|| standstill(order));
-    Some(ends.into_iter().map(|end| after(end, LATE_MAX)).fold(deadline, Instant::max))
+    Some(ends.chain(forgotten(order)).fold(deadline, Instant::max))
 }
 
 /// Calls a person when nothing moves, and looks at the clock for the treasurer. One timer serves all stages: when it fires it looks
@@ -107,11 +126,13 @@ pub(super) fn due(order: &Order) -> Option<Instant> {
 pub(super) async fn call_a_person(desk: Desk) {
     let mut called: Option<Instant> = None;
     loop {
-        // a hold is a known reason to stand still; its release is a move
+        // a hold is a known reason to stand still, as long as nobody can have forgotten it; its release is a move
         let moved = |s: &Order| called.is_some_and(|at| s.moved_at > at);
         if desk.read(moved) {
             let code = desk.read(|s| if s.life.departed() { NO_SCAN } else { STUCK });
-            for code in [code, STUCK] {
+            let now = desk.now();
+            let forgotten = desk.read(forgotten).is_some_and(|at| at <= now);
+            for code in [code, STUCK].into_iter().filter(|code| *code != STUCK || !forgotten) {
                 desk.clear(code, None);
             }
             called = None;
@@ -168,12 +189,15 @@ fn call(desk: &Desk, called: Option<Instant>, now: Instant) -> Option<Instant> {
         let over = if apart { !s.life.all_departed() && stuck(s) <= now } else { standstill(s) <= now };
         let whole = over && !quiet;
         let open = s.life.holds.is_empty();
+        let forgotten = forgotten(s).is_some_and(|at| at <= now);
         if apart || whole && open {
             for id in &silent {
                 s.raise(NO_SCAN, Some(id), "the parcel left and was not reported delivered in time", now);
             }
         }
-        if whole && open && (apart || !under_way) {
+        if forgotten && !quiet {
+            s.raise(STUCK, None, "a hold that names no end has stood for too long; release it, or cancel the order", now);
+        } else if whole && open && (apart || !under_way) {
             s.raise(STUCK, None, "the order has not moved in time; see what it waits on", now);
         }
         whole.then_some(s.moved_at)

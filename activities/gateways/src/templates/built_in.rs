@@ -27,7 +27,7 @@ macro_rules! locales {
             $locale,
             [
                 "confirmed", "shipped", "delivered", "rejected", "cancelled", "backordered", "question", "action_required", "edited",
-                "refunded", "return_approved"
+                "refunded", "return_approved", "payment_failed"
             ],
             ["shipped", "delivered"]
         )),*]

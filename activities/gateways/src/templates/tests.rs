@@ -86,7 +86,7 @@ fn html_is_escaped_and_text_is_not() {
         assert!(rendered.html.contains("&lt;b&gt;Zoë&lt;&#x2f;b&gt; 東京"), "{topic:?}");
         assert!(!rendered.html.contains("&amp;lt;"), "{topic:?} is escaped twice");
         assert!(rendered.text.contains("<b>Zoë</b> 東京") && !rendered.text.contains("&amp;"), "{topic:?}");
-        let lines = !matches!(topic, Topic::ActionRequired | Topic::Refunded | Topic::ReturnApproved);
+        let lines = !matches!(topic, Topic::ActionRequired | Topic::PaymentFailed | Topic::Refunded | Topic::ReturnApproved);
         assert_eq!(rendered.html.contains("Cup &lt;i&gt;"), lines, "{topic:?}");
         assert_eq!(rendered.text.contains("Teapot \"Größe L\""), lines, "{topic:?}");
         assert!(rendered.html.contains(&format!("<html lang=\"{}\">", locale.as_str())));

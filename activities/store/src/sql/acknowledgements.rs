@@ -64,11 +64,36 @@ pub(crate) async fn unacknowledged(
     .bind(i64::from(limit))
     .fetch_all(&pools.read)
     .await?;
-    rows.into_iter()
-        .map(|(shipment, order, since)| {
-            Ok(Unacknowledged { shipment_id: ShipmentId::parse(shipment)?, order_id: OrderId::parse(order)?, since })
-        })
-        .collect()
+    rows.into_iter().map(waiting).collect()
+}
+
+pub(crate) async fn to_hand_off_again(pools: &Pools, booked_before: Instant, limit: u32) -> Result<Vec<Unacknowledged>> {
+    let rows = sqlx::query_as::<Db, (String, String, Instant)>(concat!(
+        "SELECT s.id, s.order_id, s.updated_at FROM shipments s WHERE s.status = $1 AND s.updated_at < $2 AND",
+        unheard!(),
+        " AND NOT EXISTS (SELECT 1 FROM timeline t WHERE t.order_id = s.order_id AND t.key = 'handed_off_again/' || s.id)
+         ORDER BY s.id LIMIT $3"
+    ))
+    .bind(ShipmentStatus::Booked.as_str())
+    .bind(cut(booked_before))
+    .bind(i64::from(limit))
+    .fetch_all(&pools.read)
+    .await?;
+    rows.into_iter().map(waiting).collect()
+}
+
+pub(crate) async fn hand_off_again(pools: &Pools, waiting: &Unacknowledged, now: Instant) -> Result<()> {
+    let mut tx = pools.begin().await?;
+    let Some(mut row) = record::lock_if_any(&mut tx, Some(&waiting.order_id)).await? else { return Ok(()) };
+    let key = format!("handed_off_again/{}", waiting.shipment_id);
+    let fact = Fact::new(key, FactKind::ShipmentHandedOffAgain, now).by("system").about(&waiting.shipment_id);
+    record::tell(&mut tx, &mut row, &[fact], now).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+fn waiting((shipment, order, since): (String, String, Instant)) -> Result<Unacknowledged> {
+    Ok(Unacknowledged { shipment_id: ShipmentId::parse(shipment)?, order_id: OrderId::parse(order)?, since })
 }
 
 pub(crate) async fn awaits(pools: &Pools, shipment: &ShipmentId) -> Result<bool> {

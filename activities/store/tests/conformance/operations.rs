@@ -214,6 +214,19 @@ async fn hand_offs(world: World) {
     assert_eq!(waiting(15).await, "abc");
     assert_eq!(store.unacknowledged(at(11), Some(&rows[0].shipment_id), 9).await.unwrap().len(), 2);
 
+    // the warehouse is told once more of each, and once only
+    assert!(store.to_hand_off_again(at(10), 9).await.unwrap().is_empty(), "not before their time");
+    let again = store.to_hand_off_again(at(11), 9).await.unwrap();
+    assert_eq!(again.len(), 3);
+    for _ in 0..2 {
+        store.hand_off_again(&again[1], at(16)).await.unwrap();
+    }
+    let told = store.timeline(&again[1].order_id).await.unwrap();
+    let told: Vec<_> = told.iter().filter(|e| e.kind == "shipment.handed_off_again").map(|e| e.shipment.as_ref()).collect();
+    assert_eq!(told, [Some(&again[1].shipment_id)]);
+    let left = store.to_hand_off_again(at(11), 9).await.unwrap();
+    assert_eq!(keys(&left.iter().map(|row| row.order_id.clone()).collect::<Vec<_>>()), "ac");
+
     let first = store.acknowledge(&shipment_id("a", 1), "clerk", at(20)).await.unwrap();
     assert_eq!(first, Acknowledged::At(kept(20)));
     assert_eq!(store.acknowledge(&shipment_id("a", 1), "clerk", at(30)).await.unwrap(), first, "the first one stays");

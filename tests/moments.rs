@@ -1,0 +1,110 @@
+//! Two things in one moment: what somebody was told holds, whatever else happened just then.
+
+use std::time::Duration;
+
+use oms_contract::activity::effect_key;
+use oms_contract::command::Resolve;
+use oms_contract::names::Queue;
+use oms_contract::workflow as mark;
+use oms_domain::ids::OrderId;
+use oms_domain::life::Why;
+use oms_domain::order::Status;
+use oms_domain::review::{CAPTURE_REFUSED, Resolution};
+use oms_domain::shipment::ScanType;
+use oms_domain::shortage::{OnShortage, ShortagePolicy};
+use oms_gateways::faults::{Fault, FaultMode, Party};
+use oms_gateways::payment::{OperationKind, OperationResult, PaymentGateway, VoidRequest};
+use serde_json::{Value, json};
+use temporalio_client::UntypedSignal;
+use temporalio_common::data_converters::RawValue;
+use temporalio_common::protos::temporal::api::common::v1::Payload;
+use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
+
+use crate::support::world::{PATIENT, World, now, sku};
+use crate::support::{books, until};
+use crate::time::{booked, flagged, told};
+
+pub async fn signal(world: &World, id: &OrderId, name: &str, command: Value) {
+    let metadata = [("encoding".to_owned(), b"json/plain".to_vec())].into();
+    let payload = Payload { metadata, data: command.to_string().into_bytes(), ..Default::default() };
+    world.run(id).signal(UntypedSignal::new(name), RawValue::new(vec![payload]), Default::default()).await.unwrap();
+}
+
+/// How many captures were asked of the gateway and have not been answered.
+async fn captures_on_their_way(world: &World, id: &OrderId) -> usize {
+    let (mut asked, mut open) = (Vec::new(), 0);
+    for event in world.run(id).fetch_history(Default::default()).into_events().await.unwrap() {
+        match event.attributes {
+            Some(Attributes::ActivityTaskScheduledEventAttributes(a))
+                if a.activity_type.as_ref().is_some_and(|t| t.name == "payment.capture") =>
+            {
+                asked.push(event.event_id);
+                open += 1;
+            }
+            Some(Attributes::ActivityTaskCompletedEventAttributes(a)) if asked.contains(&a.scheduled_event_id) => open -= 1,
+            _ => {}
+        }
+    }
+    open
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_capture_that_is_being_asked_again_cannot_be_settled_outside() {
+    let mut world = World::new().await;
+    world.deadlines.capture_retry = Duration::from_millis(50);
+    world.shelf("mug", "berlin", 10, 1999).await;
+    let id = world.place("one", "pm_card_visa", &[("mug", 1)]).await;
+    booked(&world, &id).await;
+    // somebody releases the funds behind our back
+    let authorize_key = effect_key(id.as_str(), "authorize", 1);
+    let behind = VoidRequest { key: "by-hand".into(), authorize_key, order_id: id.clone(), now: now() };
+    world.sandbox.payments.void(behind).await.unwrap();
+    world.sandbox.faults.set(Party::Payment, &Fault::lasting(FaultMode::Slow)).await.unwrap();
+    world.scan(&id, 1, ScanType::Shipped).await;
+    let item = flagged(&world, &id, CAPTURE_REFUSED).await;
+    until("the gateway is asked again", PATIENT, || async { (captures_on_their_way(&world, &id).await == 1).then_some(()) })
+        .await;
+    let settle = || async {
+        let reason = Why::parse("paid in cash").unwrap();
+        let action = Resolution::UseExternalReference;
+        let command = Resolve { item: item.clone(), action, reference: Some("cash-17".into()), reason, actor: None };
+        world.run(&id).execute_update(mark::ResolveUpdate, command, Default::default()).await
+    };
+    let refusal = format!("{:?}", settle().await.unwrap_err());
+    assert!(refusal.contains("not_allowed_now") && refusal.contains("may still succeed"), "{refusal}");
+    assert_eq!(flagged(&world, &id, CAPTURE_REFUSED).await, item, "the item stays open");
+    world.sandbox.faults.set(Party::Payment, &Fault::lasting(FaultMode::None)).await.unwrap();
+    until("it is settled between two tries", PATIENT, || async { settle().await.ok() }).await;
+    world.scan(&id, 1, ScanType::Delivered).await;
+    assert_eq!(world.ends(&id).await.status, Status::Completed);
+    let order = world.order(&id).await;
+    assert_eq!(order.life.payment.waived, Some(order.totals.total));
+    assert!(order.life.payment.captured.is_zero());
+    let theirs = world.sandbox.payments.payments(Some(&id)).await.unwrap();
+    let taken =
+        |o: &&oms_gateways::payment::SandboxOperation| o.kind == OperationKind::Capture && o.result == OperationResult::Ok;
+    assert_eq!(theirs.iter().flat_map(|p| &p.operations).filter(taken).count(), 0);
+    books::balanced(&world).await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_customer_decided_holds_though_the_goods_came_in_the_same_moment() {
+    let mut world = World::new().await;
+    world.on_shortage = OnShortage { policy: ShortagePolicy::Wait, max: Some(Duration::from_millis(50)) };
+    world.shelf("mug", "berlin", 2, 1999).await;
+    let id = world.place("one", "pm_card_visa", &[("mug", 5)]).await;
+    until("the customer is asked", PATIENT, || async { world.order(&id).await.life.question }).await;
+    world.stop_workers().await;
+    world.receive("mug", "berlin", 3).await;
+    signal(&world, &id, "stock_arrived", json!({})).await;
+    signal(&world, &id, "decide", json!({ "decision": "cancel" })).await;
+    signal(&world, &id, "stock_arrived", json!({})).await;
+    world.start_workers(&Queue::ALL).await;
+    assert_eq!(world.ends(&id).await.status, Status::Cancelled);
+    assert_eq!(told(&world, &id, "order.question_decided").await.len(), 1);
+    let level = world.store.stock(&sku("mug"), now()).await.unwrap().unwrap();
+    assert_eq!((level.on_hand, level.available), (5, 5));
+    books::balanced(&world).await;
+    world.end().await;
+}

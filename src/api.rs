@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oms_api::{ApiSettings, AppState, Engine, ImportPace, install_metrics, run_imports};
+use oms_api::{ApiSettings, AppState, Engine, ImportPace, WebhookRules, install_metrics, run_imports};
 use oms_gateways::sandbox::Sandbox;
 use oms_store::Store;
 use oms_temporal::connect::ConnectSettings;
@@ -61,6 +61,8 @@ pub(crate) fn service(settings: &Settings, parts: Parts, listener: TcpListener) 
         test_orders: payments.is_sandbox(),
         payment_methods: Arc::new(move |method| payments.knows_method(method)),
         search_attributes: true,
+        event_source: settings.events.source.clone(),
+        webhooks: WebhookRules { allow_private: settings.webhooks.policy.allow_private, overlap: settings.webhooks.overlap },
     };
     let extra = sandbox::router(parts.sandbox, herald, settings.sandboxed());
     let state = AppState::new(parts.store, engine, api, metrics);

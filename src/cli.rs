@@ -58,6 +58,8 @@ pub(crate) enum Command {
     },
     /// Print the OpenAPI document
     Openapi,
+    /// Print the AsyncAPI document: every event type with its schema
+    Asyncapi,
     /// Place, show, list, watch and steer orders, over the API
     Order(OrderArgs),
     /// What needs a person: list and resolve, over the API

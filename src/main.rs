@@ -74,6 +74,7 @@ async fn run(cli: Cli, settings: Settings) -> anyhow::Result<ExitCode> {
         Command::Config { view: ConfigView::Show } => print(&config_show::show(&settings, cli.json)),
         Command::Config { view: ConfigView::Default } => print(config_show::default_file()),
         Command::Openapi => openapi::run(),
+        Command::Asyncapi => openapi::run_asyncapi(),
         Command::Order(args) => admin::order(args, target, cli.json).await,
         Command::Review(args) => admin::review(args, target, cli.json).await,
         Command::Stock(args) => admin::stock(args, target, cli.json).await,

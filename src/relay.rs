@@ -1,11 +1,10 @@
 //! `oms relay`: publishes what the outbox holds.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use oms_store::Store;
-use oms_workers::relay::{self, JournalSink};
+use oms_workers::relay;
 
 use crate::settings::Settings;
 use crate::stack::Service;
@@ -14,11 +13,17 @@ use crate::{signals, wiring};
 /// A batch that is being published gets this long at a stop.
 pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(10);
 
-/// Starts the relay of `store`, which appends events to a journal in the data directory.
+/// Starts the relay of `store`, which hands events over to every sink of the settings and to webhooks.
 pub(crate) fn service(settings: &Settings, store: Store) -> Service {
-    let sink = Arc::new(JournalSink::in_directory(&settings.data_dir));
+    let relay = relay::Relay {
+        store,
+        sinks: wiring::sinks(settings),
+        webhooks: settings.webhooks.policy,
+        source: settings.events.source.clone(),
+        clock: wiring::clock(),
+    };
     Service::spawn(move |stop| async move {
-        relay::run(store, sink, wiring::clock(), stop).await;
+        relay::run(relay, stop).await;
         Ok(())
     })
 }

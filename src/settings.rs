@@ -21,12 +21,12 @@ use oms_domain::stock::Strategy;
 use oms_gateways::templates::TimeZone;
 use oms_temporal::connect::{ApiKey, ConnectSettings, TlsSettings};
 use oms_temporal::server::ServerRecord;
-use oms_workers::Alerts;
+use oms_workers::{Alerts, WebhookPolicy};
 
 use crate::http::ApiTarget;
 use read::{
-    YES_OR_NO, alerts, bounded, channels, deadlines, duration, filter, listen, optional_duration, patience, policies, retention,
-    risk, shop, strategy, temporal, url_of, yes_or_no,
+    YES_OR_NO, alerts, bounded, channels, deadlines, duration, events, filter, listen, optional_duration, patience, policies,
+    retention, risk, shop, strategy, temporal, url_of, webhooks, yes_or_no,
 };
 
 pub(crate) use layers::{DEFAULTS, Layers, variable_of};
@@ -135,6 +135,10 @@ pub(crate) struct Settings {
     pub(crate) shop: ShopSection,
     /// Whom to tell that a person is needed.
     pub(crate) alerts: Alerts,
+    /// Where events go.
+    pub(crate) events: EventsSection,
+    /// Webhooks.
+    pub(crate) webhooks: WebhooksSection,
     /// The workers.
     pub(crate) workers: WorkersSection,
     /// What is logged, and how.
@@ -233,6 +237,24 @@ pub(crate) struct ShopSection {
     pub(crate) base_url: Option<String>,
 }
 
+/// Where events go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EventsSection {
+    /// Who they are from.
+    pub(crate) source: String,
+    /// Whether they are written to the data directory.
+    pub(crate) journal: bool,
+}
+
+/// Webhooks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WebhooksSection {
+    /// How patiently they are served.
+    pub(crate) policy: WebhookPolicy,
+    /// For how long a secret signs too after it was replaced.
+    pub(crate) overlap: Duration,
+}
+
 /// What is removed by age; `None` keeps it for ever. Counted from an order's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RetentionSection {
@@ -323,6 +345,8 @@ impl Settings {
             },
             shop: shop(&layers)?,
             alerts: alerts(&layers)?,
+            events: events(&layers)?,
+            webhooks: webhooks(&layers)?,
             workers: WorkersSection {
                 drain: duration(&layers, "workers.drain")?,
                 cached_workflows: layers

@@ -12,6 +12,7 @@ use oms_contract::search::{self, Kind};
 use oms_domain::Instant;
 use oms_gateways::carrier::Carrier;
 use oms_gateways::carrier::http::HttpCarrier;
+use oms_gateways::events::{EventSink, JournalSink};
 use oms_gateways::mail::{MailFolder, Mailer, SmtpMailer};
 use oms_gateways::payment::PaymentGateway;
 use oms_gateways::payment::stripe::StripePayments;
@@ -124,6 +125,15 @@ fn gateways(settings: &Settings, sandbox: &Sandbox) -> anyhow::Result<Gateways> 
         texter: texter(settings, sandbox)?,
         shop,
     })
+}
+
+/// Where events go.
+pub(crate) fn sinks(settings: &Settings) -> Vec<Arc<dyn EventSink>> {
+    let mut sinks: Vec<Arc<dyn EventSink>> = Vec::new();
+    if settings.events.journal {
+        sinks.push(Arc::new(JournalSink::in_directory(&settings.data_dir)));
+    }
+    sinks
 }
 
 /// The shop as its messages show it.

@@ -152,6 +152,7 @@ const ROOMS: [Room; 10] = [
             "tonic",
             "tower-http",
             "tracing",
+            "url",
             "utoipa",
             "utoipa-axum",
             "utoipa-swagger-ui",
@@ -404,6 +405,7 @@ fn documents_name_only_files_that_exist() {
         "docs/operating.md",
         "docs/payments.md",
         "docs/carrier.md",
+        "docs/events.md",
     ] {
         let folder = Path::new(document).parent().unwrap();
         let text = text(document);

@@ -25,6 +25,7 @@ use crate::problem::{self, FieldError, ProblemBody};
         (name = "shipments", description = "What warehouse and carrier see and report"),
         (name = "inventory", description = "Stock and its movements"),
         (name = "catalogue", description = "What is sold and for how much"),
+        (name = "events", description = "What happened, told to other systems"),
         (name = "pages", description = "Pages for customers"),
         (name = "ops", description = "Probes and metrics")
     )

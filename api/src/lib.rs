@@ -8,6 +8,7 @@ mod catalogue;
 mod decisions;
 mod document;
 pub mod engine;
+pub mod events;
 pub mod extract;
 pub mod idempotency;
 mod imports;
@@ -27,10 +28,11 @@ mod state;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 pub use engine::Engine;
 pub use imports::{ImportPace, run as run_imports};
-pub use state::{ApiSettings, AppState, KnowsMethod, SayDate, ShopFace};
+pub use state::{ApiSettings, AppState, KnowsMethod, SayDate, ShopFace, WebhookRules};
 pub use telemetry::install_metrics;
 
 use std::sync::Arc;
@@ -60,6 +62,8 @@ fn endpoints() -> OpenApiRouter<AppState> {
         .merge(shipments::router())
         .merge(inventory::router())
         .merge(catalogue::router())
+        .merge(events::router())
+        .merge(webhooks::router())
         .merge(ops::router())
         .merge(reconciliations::router())
 }

@@ -33,12 +33,12 @@ pub(crate) struct ItemView {
     id: String,
     /// A stable word: `capture_refused`, `lost`, `stuck`, `refund_refused`, …
     kind: String,
-    /// Who saw it: `order`, `watchdog`, `refund`, `return`, `reconciliation`, `message` or `carrier`.
+    /// Who saw it: `order`, `watchdog`, `refund`, `return`, `reconciliation`, `message`, `carrier` or `webhook`.
     #[schema(value_type = String, example = "order")]
     source: &'static str,
     order_id: Option<String>,
     shipment_id: Option<String>,
-    /// What it is about: the id of an order, shipment, refund, return, payment or message.
+    /// What it is about: the id of an order, shipment, refund, return, payment, message or webhook.
     subject: String,
     /// A sentence for the operator.
     detail: String,

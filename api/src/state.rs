@@ -38,6 +38,15 @@ pub struct ShopFace {
     pub date: SayDate,
 }
 
+/// What can be set of webhooks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WebhookRules {
+    /// Whether addresses that are not public may be registered.
+    pub allow_private: bool,
+    /// For how long a secret signs too after it was replaced.
+    pub overlap: Duration,
+}
+
 /// What can be set of the API.
 #[derive(Clone)]
 pub struct ApiSettings {
@@ -67,6 +76,10 @@ pub struct ApiSettings {
     pub payment_methods: KnowsMethod,
     /// New orders carry search attributes. Off only on the time-skipping test server, which knows none.
     pub search_attributes: bool,
+    /// Who events are from: the shop, as a URI. The relay's is the same, or their bytes differ.
+    pub event_source: String,
+    /// Webhooks.
+    pub webhooks: WebhookRules,
 }
 
 /// What handlers share. Cheap to clone.

@@ -4,6 +4,7 @@ mod bad_input;
 mod books;
 mod commands;
 mod cursors;
+mod events;
 mod frame;
 mod outage;
 mod steering;
@@ -95,6 +96,8 @@ impl Desk {
             test_orders: true,
             payment_methods: Arc::new(|method: &PaymentMethod| method.0.starts_with("pm_card_")),
             search_attributes: true,
+            event_source: "urn:test".to_owned(),
+            webhooks: crate::WebhookRules { allow_private: true, overlap: std::time::Duration::from_secs(3_600) },
         };
         let state = AppState::new(store.clone(), engine, settings, telemetry::test_metrics());
         Self { router: router(state, OpenApiRouter::new()), store, _dir: dir }

@@ -15,10 +15,10 @@ use oms_domain::shortage::Decision;
 use oms_domain::stock::Strategy;
 use oms_gateways::templates::TimeZone;
 use oms_temporal::connect::{ApiKey, TlsSettings};
-use oms_workers::Alerts;
+use oms_workers::{Alerts, WebhookPolicy};
 
 use super::layers::Layers;
-use super::{RetentionSection, SettingsError, ShopSection, TemporalSection};
+use super::{EventsSection, RetentionSection, SettingsError, ShopSection, TemporalSection, WebhooksSection};
 
 /// Namespaces and shops have names, not novels.
 const NAME_MAX: usize = 200;
@@ -162,6 +162,30 @@ pub(super) fn alerts(layers: &Layers) -> Result<Alerts, SettingsError> {
         webhook: layers
             .optional("alerts.webhook", "a URL such as https://ops.example.com/hook", |t| web(t).then(|| t.to_owned()))?,
         window: duration(layers, "alerts.window")?,
+    })
+}
+
+pub(super) fn events(layers: &Layers) -> Result<EventsSection, SettingsError> {
+    let plain = |text: &str| {
+        let fits = (1..=NAME_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        fits.then(|| text.to_owned())
+    };
+    Ok(EventsSection {
+        source: layers.value("events.source", "1 to 200 visible ASCII characters", plain)?,
+        journal: layers.value("events.journal", YES_OR_NO, yes_or_no)?,
+    })
+}
+
+pub(super) fn webhooks(layers: &Layers) -> Result<WebhooksSection, SettingsError> {
+    Ok(WebhooksSection {
+        policy: WebhookPolicy {
+            first: duration(layers, "webhooks.first_pause")?,
+            most: duration(layers, "webhooks.longest_pause")?,
+            give_up_after: duration(layers, "webhooks.give_up_after")?,
+            timeout: duration(layers, "webhooks.timeout")?,
+            allow_private: layers.value("webhooks.allow_private_addresses", YES_OR_NO, yes_or_no)?,
+        },
+        overlap: duration(layers, "webhooks.rotation_overlap")?,
     })
 }
 

@@ -61,7 +61,7 @@ pub fn fresh(stem: &str) -> String {
 impl Http {
     pub fn new(port: u16) -> Self {
         // reqwest comes without a TLS provider of its own; a second install is refused and changes nothing
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        super::tls();
         let client = Client::builder().timeout(Duration::from_secs(40)).build().unwrap();
         Self { base: format!("http://127.0.0.1:{port}"), client }
     }

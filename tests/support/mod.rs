@@ -16,6 +16,11 @@ pub mod world;
 
 use std::time::{Duration, Instant};
 
+/// Installs the TLS provider, as the binary does; again is harmless.
+pub fn tls() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// Asks again until there is an answer; fails loudly at the deadline.
 pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, within: Duration, mut ask: impl FnMut() -> F) -> T {
     let began = Instant::now();

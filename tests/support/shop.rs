@@ -76,7 +76,7 @@ pub struct Shop {
 
 impl Shop {
     pub fn at(apis: &[String]) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        super::tls();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(40)).build().unwrap();
         Self { http, apis: apis.to_vec(), turn: AtomicUsize::new(0) }
     }

@@ -20,12 +20,13 @@ use oms_domain::risk::RiskRules;
 use oms_domain::shipment::{Scan, ScanType};
 use oms_domain::shortage::OnShortage;
 use oms_domain::stock::Strategy;
+use oms_gateways::events::JournalSink;
 use oms_gateways::mail::MailFolder;
 use oms_gateways::sandbox::Sandbox;
 use oms_gateways::sms::SmsFolder;
 use oms_store::{Intake, Moved, Movement, NewLine, NewOrder, Product, Store, StoredOrder};
 use oms_temporal::worker::WorkerTuning;
-use oms_workers::{Fleet, Gateways, Parts, Reconciliation, Retention, relay};
+use oms_workers::{Fleet, Gateways, Parts, Reconciliation, Retention, WebhookPolicy, relay};
 use temporalio_client::errors::WorkflowUpdateError;
 use temporalio_client::{Client, WorkflowHandle, WorkflowStartOptions};
 use tokio_util::sync::CancellationToken;
@@ -104,9 +105,17 @@ impl World {
             retention: Retention::default(),
             janitor_every: Duration::from_millis(300),
         };
+        // the relay sends webhooks
+        super::tls();
         let relay = CancellationToken::new();
-        let sink = Arc::new(relay::JournalSink::in_directory(dir.path()));
-        tokio::spawn(relay::run(store.clone(), sink, clock, relay.clone()));
+        let sender = relay::Relay {
+            store: store.clone(),
+            sinks: vec![Arc::new(JournalSink::in_directory(dir.path()))],
+            webhooks: WebhookPolicy::default(),
+            source: "urn:test".to_owned(),
+            clock,
+        };
+        tokio::spawn(relay::run(sender, relay.clone()));
         Self {
             dir,
             store,

@@ -5,6 +5,7 @@
 
 mod alerter;
 mod claimer;
+mod deliverer;
 mod inventory;
 mod janitor;
 mod notifications;
@@ -22,6 +23,7 @@ mod waker;
 pub mod watchdog;
 
 pub use alerter::Alerts;
+pub use deliverer::WebhookPolicy;
 pub use janitor::Retention;
 pub use reconciler::Reconciliation;
 

@@ -1,72 +1,111 @@
-//! The relay: publishes the outbox's rows, in order per subject, and alone marks them published. At least once: a consumer drops what
-//! it has seen by the event's id.
+//! The relay: gives events their places and hands them over to every sink, in order per subject. It alone marks them published. At
+//! least once: a consumer drops what it has seen by the event's id.
+//!
+//! Several relays share the work. Each leases lanes of a sink, so that a subject's events are in one hand at a time; a relay that dies
+//! loses its lanes by time. Sinks have cursors of their own: a slow one holds nobody up.
 
-use async_trait::async_trait;
+use futures::future::join_all;
 use oms_activities::Clock;
-use oms_store::{OutboxRow, Store, Subject};
-use std::path::{Path, PathBuf};
+use oms_domain::Instant;
+use oms_gateways::events::{Event, EventSink};
+use oms_store::{LANES, Lane, LaneEnd, OutboxRow, Store, StoreError};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-const EVERY: Duration = Duration::from_millis(500);
-const BATCH_MAX: u32 = 500;
+use crate::deliverer::{self, WebhookPolicy};
 
-/// Why events could not be handed over.
-#[derive(Debug, thiserror::Error)]
-#[error("events could not be handed over: {0}")]
-pub struct SinkError(String);
+/// Pause between two looks.
+pub(crate) const EVERY: Duration = Duration::from_millis(300);
+/// Longest pause of a lane that fails.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Events of a lane at once.
+const BATCH_MAX: u32 = 100;
+/// Events that are given places at once.
+const PLACES_MAX: u32 = 1_000;
+/// How long a sink may take for a batch: well within the lease, so that nobody else begins meanwhile.
+const PUBLISH_MAX: Duration = Duration::from_secs(12);
+/// How long a relay that has died keeps its lanes from others. A batch ends well before, so no lease is ever made longer.
+const LEASE: Duration = Duration::from_secs(20);
+/// How often it is noted which sinks are served. Retention looks at it, in days.
+const NOTE_EVERY: Duration = Duration::from_secs(3_600);
 
-/// Where events go.
-#[async_trait]
-pub trait EventSink: Send + Sync {
-    /// Hands events over, in this order; returns when they are safe. Errors: [`SinkError`]; the same events come again.
-    async fn publish(&self, events: &[OutboxRow]) -> Result<(), SinkError>;
+/// What a relay is made of.
+#[derive(Clone)]
+pub struct Relay {
+    /// The database.
+    pub store: Store,
+    /// Where events go.
+    pub sinks: Vec<Arc<dyn EventSink>>,
+    /// How patiently webhooks are served.
+    pub webhooks: WebhookPolicy,
+    /// Who events are from: the shop, as a URI.
+    pub source: String,
+    /// The time.
+    pub clock: Clock,
 }
 
-/// A file of one JSON document per line: the sink of a shop without a broker.
-pub struct JournalSink {
-    path: PathBuf,
-}
-
-impl JournalSink {
-    /// A journal `events.ndjson` in a directory.
-    pub fn in_directory(directory: &Path) -> Self {
-        Self { path: directory.join("events.ndjson") }
+/// An event as sinks take it.
+fn outgoing(row: &OutboxRow, source: &str) -> Event {
+    Event {
+        id: row.event_id.clone(),
+        kind: oms_domain::event::event_type(&row.kind),
+        subject: row.subject.to_string(),
+        document: row.document(source),
     }
 }
 
-#[async_trait]
-impl EventSink for JournalSink {
-    async fn publish(&self, events: &[OutboxRow]) -> Result<(), SinkError> {
-        let mut lines = Vec::new();
-        for event in events {
-            let (about, id) = match &event.subject {
-                Subject::Order(order) => ("order_id", order.as_str()),
-                Subject::Sku(sku) => ("sku", sku.as_str()),
-            };
-            let line = serde_json::json!({
-                "id": event.event_id, "type": event.kind, about: id, "seq": event.seq, "time": event.created_at, "data": event.body,
-            });
-            lines.extend_from_slice(line.to_string().as_bytes());
-            lines.push(b'\n');
+/// Publishes until told to stop; what is on its way then gets its end.
+pub async fn run(relay: Relay, stop: CancellationToken) {
+    let owner = uuid::Builder::from_random_bytes(rand::random()).into_uuid().to_string();
+    let names: Vec<&'static str> = relay.sinks.iter().map(|sink| sink.name()).collect();
+    while let Err(error) = relay.store.open_lanes(&names, (relay.clock)()).await {
+        tracing::warn!(%error, "the outbox could not be opened; tried again soon");
+        if stop.run_until_cancelled(tokio::time::sleep(PAUSE_MAX)).await.is_none() {
+            return;
         }
-        let failed = |error: std::io::Error| SinkError(error.to_string());
-        let mut file = tokio::fs::OpenOptions::new().create(true).append(true).open(&self.path).await.map_err(failed)?;
-        file.write_all(&lines).await.map_err(failed)?;
-        file.sync_data().await.map_err(failed)
+    }
+    let mut tasks = JoinSet::new();
+    tasks.spawn(place(relay.clone(), stop.clone()));
+    tasks.spawn(note(relay.clone(), names.clone(), stop.clone()));
+    for sink in &relay.sinks {
+        let feeder = Feeder {
+            relay: relay.clone(),
+            sink: sink.clone(),
+            owner: owner.clone(),
+            names: names.clone(),
+            failures: BTreeMap::new(),
+            full: false,
+        };
+        tasks.spawn(feeder.run(stop.clone()));
+    }
+    tasks.spawn(deliverer::run(relay, owner, stop));
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            // a relay with half its parts would look well and do half the work
+            tracing::error!(%error, "a part of the relay has failed");
+            return;
+        }
     }
 }
 
-/// Publishes until told to stop.
-pub async fn run(store: Store, sink: Arc<dyn EventSink>, clock: Clock, stop: CancellationToken) {
+async fn place(relay: Relay, stop: CancellationToken) {
     loop {
-        match publish(&store, &*sink, &clock).await {
+        let placed = relay.store.place_events(PLACES_MAX).await;
+        let outcome = match placed {
+            // without sinks an event is out once its place says where to read it
+            Ok(placed) if placed > 0 && relay.sinks.is_empty() => {
+                relay.store.open_lanes(&[], (relay.clock)()).await.map(|()| placed)
+            }
+            placed => placed,
+        };
+        match outcome {
             // a full batch means that more is waiting
-            Ok(published) if published >= BATCH_MAX as usize && !stop.is_cancelled() => continue,
+            Ok(placed) if placed >= u64::from(PLACES_MAX) && !stop.is_cancelled() => continue,
             Ok(_) => {}
-            Err(error) => tracing::warn!(error, "the outbox could not be relayed; tried again soon"),
+            Err(error) => tracing::warn!(%error, "events could not be given their places; tried again soon"),
         }
         if stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
             return;
@@ -74,13 +113,105 @@ pub async fn run(store: Store, sink: Arc<dyn EventSink>, clock: Clock, stop: Can
     }
 }
 
-async fn publish(store: &Store, sink: &dyn EventSink, clock: &Clock) -> Result<usize, String> {
-    let events = store.unpublished(BATCH_MAX).await.map_err(|e| e.to_string())?;
-    if events.is_empty() {
-        return Ok(0);
+/// Notes from time to time that the sinks are served.
+async fn note(relay: Relay, names: Vec<&'static str>, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(NOTE_EVERY)).await.is_some() {
+        if let Err(error) = relay.store.open_lanes(&names, (relay.clock)()).await {
+            tracing::warn!(%error, "it could not be noted which sinks are served; tried again later");
+        }
     }
-    sink.publish(&events).await.map_err(|e| e.to_string())?;
-    let ids: Vec<i64> = events.iter().map(|event| event.id).collect();
-    store.mark_published(&ids, clock()).await.map_err(|e| e.to_string())?;
-    Ok(events.len())
+}
+
+/// Hands events over to one sink.
+struct Feeder {
+    relay: Relay,
+    sink: Arc<dyn EventSink>,
+    owner: String,
+    names: Vec<&'static str>,
+    /// How often in a row a lane has failed.
+    failures: BTreeMap<u32, u32>,
+    /// Whether a lane had a whole batch in the last round.
+    full: bool,
+}
+
+/// What became of a lane's batch.
+struct Handed {
+    lane: Lane,
+    /// How many events the sink has now.
+    events: usize,
+    /// The place of the last of them.
+    position: Option<u64>,
+    trouble: Option<String>,
+}
+
+impl Feeder {
+    async fn run(mut self, stop: CancellationToken) {
+        loop {
+            match self.round().await {
+                Ok(true) if !stop.is_cancelled() => continue,
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, sink = self.sink.name(), "the outbox could not be read; tried again soon"),
+            }
+            if stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Hands the next events of every free lane over; answers whether any went. One read if nothing is new, and however many lanes have
+    /// moved, two transactions: SQLite's one writer has better things to do.
+    async fn round(&mut self) -> Result<bool, StoreError> {
+        let (store, sink, now) = (&self.relay.store, self.sink.name(), (self.relay.clock)());
+        // while more waits than goes at once, half of the lanes are another relay's
+        let most = if self.full { LANES / 2 } else { LANES };
+        let lanes = store.lease_lanes(sink, &self.owner, most, now + LEASE, now).await?;
+        let handed = join_all(lanes.iter().map(|lane| self.hand_over(*lane))).await;
+        let now = (self.relay.clock)();
+        let ends: Vec<LaneEnd> = handed.iter().map(|handed| self.end(handed, now)).collect();
+        for lane in store.leave_lanes(sink, &self.owner, &ends, &self.names, now).await? {
+            tracing::warn!(sink, lane, "another relay has taken a lane over; its events come again");
+        }
+        for Handed { lane, trouble, .. } in &handed {
+            match trouble {
+                None => {
+                    self.failures.remove(&lane.lane);
+                }
+                Some(reason) => {
+                    *self.failures.entry(lane.lane).or_default() += 1;
+                    tracing::warn!(reason, sink, lane = lane.lane, "events wait; tried again soon");
+                }
+            }
+        }
+        self.full = handed.iter().any(|lane| lane.events >= BATCH_MAX as usize);
+        Ok(handed.iter().any(|lane| lane.events > 0))
+    }
+
+    async fn hand_over(&self, lane: Lane) -> Handed {
+        // after a failure one event tries the way: what goes out behind one that fails would come again with every attempt
+        let limit = if self.failures.contains_key(&lane.lane) { 1 } else { BATCH_MAX };
+        let rows = match self.relay.store.events_in_lane(&lane, limit).await {
+            Ok(rows) => rows,
+            Err(error) => return Handed { lane, events: 0, position: None, trouble: Some(error.to_string()) },
+        };
+        let events: Vec<Event> = rows.iter().map(|row| outgoing(row, &self.relay.source)).collect();
+        let (safe, trouble) = match tokio::time::timeout(PUBLISH_MAX, self.sink.publish(&events)).await {
+            Ok(Ok(())) => (events.len(), None),
+            Ok(Err(error)) => (error.safe, Some(error.reason)),
+            Err(_) => (0, Some("it takes too long".to_owned())),
+        };
+        let position = rows.get(..safe).and_then(<[OutboxRow]>::last).and_then(|row| row.position);
+        Handed { lane, events: safe, position, trouble }
+    }
+
+    /// How a lane is left: one of which nothing went rests, longer each time.
+    fn end(&self, handed: &Handed, now: Instant) -> LaneEnd {
+        let lane = handed.lane.lane;
+        let failures = self.failures.get(&lane).copied().unwrap_or(0);
+        let rests = handed.position.is_none() && handed.trouble.is_some();
+        LaneEnd {
+            lane,
+            position: handed.position.unwrap_or(handed.lane.position),
+            rests_until: rests.then(|| now + (EVERY * 2_u32.pow(failures.min(8))).min(PAUSE_MAX)),
+        }
+    }
 }

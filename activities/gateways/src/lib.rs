@@ -1,10 +1,11 @@
-//! Outside parties behind one trait each: payment gateway, carrier, mail, SMS; and a sandbox twin of each.
+//! Outside parties behind one trait each: payment gateway, carrier, mail, SMS, and a sandbox twin of each; event sinks and webhooks.
 //!
 //! The rules of this room: every operation carries an idempotency key and may be called any number of times; *refused* is
 //! an answer, not an error; and a party that does not answer is either [`GatewayError::Unavailable`] (nothing happened)
 //! or [`GatewayError::UnknownOutcome`] (ask again under the same key, or look the key up, never assume).
 
 pub mod carrier;
+pub mod events;
 pub mod faults;
 mod folder;
 pub mod ledger;
@@ -16,6 +17,7 @@ pub mod signature;
 pub mod sms;
 pub mod templates;
 mod web;
+pub mod webhook;
 
 pub use web::WebError;
 

@@ -1,6 +1,8 @@
 //! Postgres: one bounded pool; every wait has an end.
 
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::migrate::MigrateError;
@@ -59,6 +61,7 @@ const MIGRATION_LOCK: i64 = 0x006f_6d73;
 pub(crate) struct Pools {
     pub(crate) read: Pool,
     options: PgConnectOptions,
+    pub(crate) begun: Arc<AtomicU64>,
 }
 
 impl Pools {
@@ -69,10 +72,11 @@ impl Pools {
             .acquire_timeout(ACQUIRE)
             .connect_with(options.clone().options(LIMITS))
             .await?;
-        Ok(Self { read, options })
+        Ok(Self { read, options, begun: Arc::default() })
     }
 
     pub(crate) async fn begin(&self) -> Result<sqlx::Transaction<'static, Db>> {
+        self.begun.fetch_add(1, Ordering::Relaxed);
         Ok(self.read.begin_with(BEGIN).await?)
     }
 

@@ -17,7 +17,8 @@ pub struct EndedCursor {
 }
 
 impl Store {
-    /// Deletes the oldest events that were published before; answers how many.
+    /// Deletes the oldest events that were published before, except those that a webhook, or a sink that was served since, is still to
+    /// hear of; answers how many.
     pub async fn purge_outbox(&self, before: Instant, limit: u32) -> Result<u64> {
         run!(self, retention::outbox(before, limit))
     }
@@ -74,7 +75,7 @@ impl Store {
 
     /// Deletes an order that ended before and waits for nobody, with all its rows; answers whether it did. An order waits while it
     /// has an open review item, refund or return, stock promised, an unsent message or an unpublished event. Its id stays known, so
-    /// that the intake does not take it again.
+    /// that the intake does not take it again, and so do events that somebody is still to hear of.
     pub async fn purge_order(&self, order: &OrderId, before: Instant, now: Instant) -> Result<bool> {
         run!(self, retention::order(order, before, now))
     }

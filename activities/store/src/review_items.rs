@@ -28,6 +28,8 @@ words! {
         Message = "message",
         /// A carrier's report in a word of its own.
         Carrier = "carrier",
+        /// An endpoint that events are sent to.
+        Webhook = "webhook",
     }
 }
 words! {
@@ -65,7 +67,7 @@ pub struct NewItem {
     pub order_id: Option<OrderId>,
     /// The shipment it is about, if it is about one.
     pub shipment_id: Option<ShipmentId>,
-    /// What it is about: the id of an order, shipment, refund, return, payment or message.
+    /// What it is about: the id of an order, shipment, refund, return, payment, message or webhook.
     pub subject: String,
     /// A sentence for the operator.
     pub detail: String,

@@ -1,6 +1,8 @@
 //! SQLite: one writer connection, so that nobody waits busily for a lock, and a few readers beside it.
 
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
@@ -50,6 +52,7 @@ pub(crate) struct Pools {
     pub(crate) read: Pool,
     write: Pool,
     options: SqliteConnectOptions,
+    pub(crate) begun: Arc<AtomicU64>,
 }
 
 impl Pools {
@@ -82,10 +85,11 @@ impl Pools {
         let write = open(pool(1), &options).await?;
         let readers = options.clone().create_if_missing(false).pragma("query_only", "ON");
         let read = open(pool(READERS), &readers).await?;
-        Ok(Self { read, write, options })
+        Ok(Self { read, write, options, begun: Arc::default() })
     }
 
     pub(crate) async fn begin(&self) -> Result<sqlx::Transaction<'static, Db>> {
+        self.begun.fetch_add(1, Ordering::Relaxed);
         Ok(self.write.begin_with(BEGIN).await?)
     }
 

@@ -1,5 +1,7 @@
 //! The life of the database: connecting, migrating, closing; and which of the two databases a verb runs on.
 
+use std::sync::atomic::Ordering;
+
 use crate::{Result, StoreError, postgres, sqlite};
 
 /// Which database is behind a [`Store`].
@@ -74,6 +76,14 @@ impl Store {
     /// Whether the database answers. Errors: [`StoreError::Unavailable`].
     pub async fn ping(&self) -> Result<()> {
         run!(self, schema::ping())
+    }
+
+    /// Transactions begun through this store and its clones: what work costs a database that has one writer.
+    pub fn transactions(&self) -> u64 {
+        match &self.pools {
+            Pools::Sqlite(pools) => pools.begun.load(Ordering::Relaxed),
+            Pools::Postgres(pools) => pools.begun.load(Ordering::Relaxed),
+        }
     }
 
     /// Which database it is.

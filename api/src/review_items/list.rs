@@ -32,8 +32,8 @@ pub(crate) struct ListItems {
     state: Option<String>,
     /// The order it is about.
     order: Option<String>,
-    /// Who saw it: `order`, `watchdog`, `refund`, `return`, `reconciliation`, `message` or
-    /// `carrier`.
+    /// Who saw it: `order`, `watchdog`, `refund`, `return`, `reconciliation`, `message`,
+    /// `carrier` or `webhook`.
     source: Option<String>,
     /// Opened at least so long ago: a duration such as `PT4H` or `P2D`, or in short `4h` or `2d`.
     #[param(example = "P2D", max_length = 32)]

@@ -251,7 +251,14 @@ async fn by_store(
     ours: bool,
 ) -> Result<(), Problem> {
     let Some(order) = &item.order_id else {
-        return if ours { Ok(()) } else { closed(state, item, resolution).await };
+        let again = resolution.action == Resolution::Retry && item.source == ItemSource::Webhook;
+        if !ours {
+            closed(state, item, resolution).await?;
+        }
+        if again {
+            state.store.enable_webhook(&item.subject, state.now()).await?;
+        }
+        return Ok(());
     };
     if resolution.action == Resolution::RefundAndClose {
         return closed(state, item, resolution).await;

@@ -9,11 +9,11 @@ use crate::money::Money;
 
 /// Declares the kinds of facts with their wire names.
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $name:ident = $wire:literal,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident = $wire:literal,)*) => {
         /// What kind of thing happened. Wire names are constants: a rename in Rust must not change a published event.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum FactKind {
-            $($(#[$doc])* #[serde(rename = $wire)] $name,)*
+            $($(#[doc = $doc])* #[serde(rename = $wire)] $name,)*
             /// A kind that this version does not know (written by a newer one).
             #[serde(other, rename = "unknown")]
             Unknown,
@@ -30,6 +30,11 @@ macro_rules! kinds {
             /// Reads the wire name.
             pub fn parse(name: &str) -> Self {
                 match name { $($wire => Self::$name,)* _ => Self::Unknown }
+            }
+
+            /// What it says, in one sentence.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),*).trim_ascii_start(),)* Self::Unknown => "" }
             }
         }
     };
@@ -164,6 +169,43 @@ kinds! {
     SignalIgnored = "signal.ignored",
 }
 
+/// Events about an article's stock, which are no facts of an order: it runs low; it can be sold again.
+pub const STOCK_KINDS: [&str; 2] = ["stock.low", "stock.back"];
+
+/// What a published kind says, in one sentence; empty for one that is not ours.
+pub fn meaning(kind: &str) -> &'static str {
+    match kind {
+        "stock.low" => "No more units than the article's threshold can be sold.",
+        "stock.back" => "The article can be sold again.",
+        kind => FactKind::parse(kind).meaning(),
+    }
+}
+
+/// The wire names of everything that is published, in one order.
+pub fn published_kinds() -> impl Iterator<Item = &'static str> {
+    FactKind::ALL.iter().map(|kind| kind.as_str()).chain(STOCK_KINDS)
+}
+
+const TYPE_PREFIX: &str = "oms.";
+/// A change that a reader of the present shape would trip over gets the next number, and both are published for a while.
+const TYPE_VERSION: &str = ".v1";
+
+/// The type under which a kind is published, such as `oms.order.placed.v1`.
+pub fn event_type(kind: &str) -> String {
+    format!("{TYPE_PREFIX}{kind}{TYPE_VERSION}")
+}
+
+/// The kind that is published under a type, if it is one of ours.
+pub fn kind_of_type(event_type: &str) -> Option<&'static str> {
+    let kind = event_type.strip_prefix(TYPE_PREFIX)?.strip_suffix(TYPE_VERSION)?;
+    published_kinds().find(|known| *known == kind)
+}
+
+/// The name of the JSON Schema of a kind's data.
+pub fn schema_id(kind: &str) -> String {
+    format!("urn:oms:schema:{}", event_type(kind))
+}
+
 /// One thing that happened to an order. Holds no personal data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fact {
@@ -237,5 +279,18 @@ mod tests {
             assert_eq!(serde_json::to_string(kind).unwrap(), format!("\"{}\"", kind.as_str()));
         }
         assert_eq!(serde_json::from_str::<FactKind>("\"order.teleported\"").unwrap(), FactKind::Unknown);
+    }
+
+    #[test]
+    fn types_are_versioned_and_read_back() {
+        assert_eq!(event_type(FactKind::OrderPlaced.as_str()), "oms.order.placed.v1");
+        let mut seen = std::collections::BTreeSet::new();
+        for kind in published_kinds() {
+            assert_eq!(kind_of_type(&event_type(kind)), Some(kind));
+            assert!(seen.insert(kind), "{kind} twice");
+        }
+        for strange in ["order.placed", "oms.order.placed", "oms.order.placed.v2", "oms.order.teleported.v1", ""] {
+            assert_eq!(kind_of_type(strange), None);
+        }
     }
 }

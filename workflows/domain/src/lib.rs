@@ -21,6 +21,7 @@ pub mod risk;
 pub mod shipment;
 pub mod shortage;
 pub mod stock;
+pub mod webhook;
 
 /// An instant. Always UTC; a customer's time zone exists only in message templates.
 pub type Instant = chrono::DateTime<chrono::Utc>;

@@ -3,10 +3,21 @@
 use oms_domain::Instant;
 use oms_domain::ids::OrderId;
 use oms_domain::reconciliation::Day;
+use sqlx::types::Json;
 
 use super::{Conn, Db, Pools, cut};
 use crate::Result;
 use crate::retention::EndedCursor;
+
+/// Whether somebody is still to hear of an event of the outbox `x`: a webhook, whether it is served at present or not, or a sink that
+/// a relay has served since `$1`. One that none has served for so long has been taken out.
+macro_rules! owed {
+    () => {
+        "(EXISTS (SELECT 1 FROM webhooks w WHERE w.position < x.position)
+          OR EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.event_id = x.event_id AND d.state = 'pending')
+          OR EXISTS (SELECT 1 FROM sink_lanes s WHERE s.lane = x.lane AND s.position < x.position AND s.seen_at >= $1))"
+    };
+}
 
 /// Deletes by age; the statement takes the instant and the limit.
 async fn purge(pools: &Pools, statement: &'static str, before: Instant, limit: u32) -> Result<u64> {
@@ -17,9 +28,32 @@ async fn purge(pools: &Pools, statement: &'static str, before: Instant, limit: u
 }
 
 pub(crate) async fn outbox(pools: &Pools, before: Instant, limit: u32) -> Result<u64> {
-    let statement = "DELETE FROM outbox WHERE id IN (
-        SELECT id FROM outbox WHERE published_at IS NOT NULL AND published_at < $1 ORDER BY published_at, id LIMIT $2)";
-    purge(pools, statement, before, limit).await
+    let mut tx = pools.begin().await?;
+    let doomed = sqlx::query_scalar::<Db, String>(concat!(
+        "SELECT x.event_id FROM outbox x WHERE x.published_at IS NOT NULL AND x.published_at < $1 AND NOT ",
+        owed!(),
+        " ORDER BY x.published_at, x.id LIMIT $2"
+    ))
+    .bind(cut(before))
+    .bind(i64::from(limit))
+    .fetch_all(&mut *tx)
+    .await?;
+    let deleted = delete_events(&mut tx, &doomed).await?;
+    tx.commit().await?;
+    Ok(deleted)
+}
+
+/// Deletes events with the deliveries that were made of them. Fails, and so deletes nothing, if one is owed again meanwhile.
+async fn delete_events(connection: &mut Conn, events: &[String]) -> Result<u64> {
+    if events.is_empty() {
+        return Ok(0);
+    }
+    sqlx::query::<Db>(concat!("DELETE FROM webhook_deliveries WHERE state = 'delivered' AND event_id IN ", each!("$1")))
+        .bind(Json(events))
+        .execute(&mut *connection)
+        .await?;
+    let deleted = sqlx::query::<Db>(concat!("DELETE FROM outbox WHERE event_id IN ", each!("$1"))).bind(Json(events));
+    Ok(deleted.execute(connection).await?.rows_affected())
 }
 
 pub(crate) async fn items(pools: &Pools, before: Instant, limit: u32) -> Result<u64> {
@@ -185,7 +219,7 @@ pub(crate) async fn timeline(pools: &Pools, order: &OrderId, before: Instant) ->
 }
 
 /// Rows of an order that do not go with its own row, those that others refer to last.
-const BESIDE: [&str; 10] = [
+const BESIDE: [&str; 9] = [
     "DELETE FROM wakes WHERE order_id = $1",
     "DELETE FROM backorders WHERE order_id = $1",
     "DELETE FROM reservation_lines WHERE order_id = $1",
@@ -193,7 +227,6 @@ const BESIDE: [&str; 10] = [
     "DELETE FROM promises WHERE order_id = $1",
     "DELETE FROM departures WHERE order_id = $1",
     "DELETE FROM payment_operations WHERE order_id = $1",
-    "DELETE FROM outbox WHERE order_id = $1",
     "DELETE FROM review_items WHERE order_id = $1",
     // a booking that was taken back before it was noted knows only its key: the shipment's id, which is the order's and a dash
     "DELETE FROM bookings WHERE key > $1 || '-' AND key < $1 || '.'",
@@ -207,6 +240,10 @@ pub(crate) async fn order(pools: &Pools, order: &OrderId, before: Instant, now: 
     for statement in BESIDE {
         sqlx::query::<Db>(statement).bind(order.as_str()).execute(&mut *tx).await?;
     }
+    // an event that somebody is still to hear of goes by its own age, later: it tells nothing of persons
+    let events = concat!("SELECT x.event_id FROM outbox x WHERE x.order_id = $2 AND NOT ", owed!());
+    let events = sqlx::query_scalar::<Db, String>(events).bind(cut(before)).bind(order.as_str()).fetch_all(&mut *tx).await?;
+    delete_events(&mut tx, &events).await?;
     sqlx::query::<Db>("DELETE FROM orders WHERE id = $1").bind(order.as_str()).execute(&mut *tx).await?;
     sqlx::query::<Db>("INSERT INTO gone_orders (id, gone_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING")
         .bind(order.as_str())

@@ -19,6 +19,7 @@ on_both!(
     what_cannot_be_undone_is_known_whatever_the_record_says,
     open_orders_page_through_every_status,
     an_ended_order_goes_with_all_its_rows,
+    an_order_goes_without_what_a_webhook_is_owed,
     nobody_s_case_is_deleted,
     events_keys_items_and_reports_go_by_age,
     what_operators_did_goes_by_age,
@@ -312,8 +313,37 @@ async fn completed(world: &World, key: &str) {
 }
 
 async fn publish(world: &World) {
-    let ids: Vec<i64> = world.store.unpublished(99).await.unwrap().iter().map(|row| row.id).collect();
-    world.store.mark_published(&ids, at(21)).await.unwrap();
+    world.publish(21).await;
+}
+
+/// A webhook that is down must not keep customers' data, nor miss what happened.
+async fn an_order_goes_without_what_a_webhook_is_owed(world: World) {
+    let store = &world.store;
+    let hook = NewWebhook {
+        id: "hook-aaaa".to_owned(),
+        url: "https://example.com/".to_owned(),
+        description: None,
+        kinds: vec!["order.completed".to_owned()],
+        secret: WebhookSecret("whsec_one".to_owned()),
+    };
+    store.create_webhook(&hook, 9, at(0)).await.unwrap();
+    completed(&world, "o").await;
+    publish(&world).await;
+    let id = order_id("o");
+    let events = store.events_of(&id, 0, 99).await.unwrap();
+    store.owe_webhooks(99, at(22)).await.unwrap();
+    store.disable_webhook("hook-aaaa", "it failed", at(23)).await.unwrap();
+    assert!(store.purge_order(&id, at(99), at(200)).await.unwrap());
+    assert_eq!(store.order(&id).await.unwrap(), None);
+    let last = events.last().unwrap();
+    let left = store.events_of(&id, 0, 99).await.unwrap();
+    assert_eq!(left.iter().collect::<Vec<_>>(), [last], "only what is owed is left");
+    store.enable_webhook("hook-aaaa", at(201)).await.unwrap();
+    let claimed = store.claim_deliveries("hook-aaaa", "me", at(220), 9, at(202)).await.unwrap();
+    assert_eq!(claimed.iter().map(|delivery| &delivery.event).collect::<Vec<_>>(), [last]);
+    store.delivered("hook-aaaa", last.position.unwrap(), "me", 200, at(203)).await.unwrap();
+    store.purge_outbox(at(210), 9).await.unwrap();
+    assert_eq!(store.events_of(&id, 0, 99).await.unwrap(), [], "then it goes by its age");
 }
 
 async fn an_ended_order_goes_with_all_its_rows(world: World) {
@@ -416,11 +446,14 @@ async fn nobody_s_case_is_deleted(world: World) {
 async fn events_keys_items_and_reports_go_by_age(world: World) {
     let store = &world.store;
     completed(&world, "o").await;
-    let events = store.unpublished(99).await.unwrap();
-    store.mark_published(&[events[0].id], at(30)).await.unwrap();
+    let published = store.unpublished(99).await.unwrap().len() as u64;
+    world.publish(30).await;
+    let unheard = vec![fact("late", FactKind::HoldReleased)];
+    store.append(&order_id("o"), &unheard, Append::default(), None, at(31)).await.unwrap();
     assert_eq!(store.purge_outbox(at(30), 9).await.unwrap(), 0, "too young");
-    assert_eq!(store.purge_outbox(at(31), 9).await.unwrap(), 1);
-    assert_eq!(store.unpublished(99).await.unwrap().len(), events.len() - 1, "what nobody has heard of stays");
+    assert_eq!(store.purge_outbox(at(31), 1).await.unwrap(), 1, "in small batches");
+    assert_eq!(store.purge_outbox(at(31), 99).await.unwrap(), published - 1);
+    assert_eq!(store.events_of(&order_id("o"), 0, 99).await.unwrap().len(), 1, "what nobody has heard of stays");
 
     for (n, key) in ["k-1", "k-2", "k-3"].into_iter().enumerate() {
         store.claim_key(&claim(key, "f"), at(40 + n as i64)).await.unwrap();

@@ -78,6 +78,18 @@ impl World {
         }
     }
 
+    /// A sink called `test` has every event now.
+    pub(crate) async fn publish(&self, now: i64) {
+        while self.store.place_events(100).await.unwrap() > 0 {}
+        self.store.open_lanes(&["test"], at(now)).await.unwrap();
+        let mut ends = Vec::new();
+        for lane in self.store.lease_lanes("test", "world", LANES, at(now + 9), at(now)).await.unwrap() {
+            let last = self.store.events_in_lane(&lane, 999).await.unwrap().pop().and_then(|row| row.position).unwrap();
+            ends.push(LaneEnd { lane: lane.lane, position: last, rests_until: None });
+        }
+        assert!(self.store.leave_lanes("test", "world", &ends, &["test"], at(now)).await.unwrap().is_empty());
+    }
+
     /// Puts the article into the catalogue and `units` of it on the shelf.
     pub(crate) async fn stocked(&self, name: &str, place: &str, units: i64) {
         self.store.put_product(&product(name, 1_000), at(0)).await.unwrap();

@@ -399,7 +399,9 @@ async fn a_bulk_redrive(orders: usize) {
     assert_eq!(matched, orders as u64);
     let done = redriven(&world, "bulk", filter.clone(), RedriveFrom::LastTask).await;
     let [nudged, reset, skipped, failed] = done.outcomes;
-    assert_eq!((nudged + reset, reset, skipped, failed), (orders as u64, ended.len() as u64, 0, 0), "{done:?}");
+    assert_eq!((nudged + reset, skipped, failed), (orders as u64, 0, 0), "{done:?}");
+    // runs that were ended by hand; one may have been set going again before its turn came
+    assert!((1..=ended.len() as u64).contains(&reset), "{} were ended: {done:?}", ended.len());
     let rows = world.store.redrive_orders(&done.id, None, orders as u32).await.unwrap();
     let at_once = rows.iter().filter(|row| row.detail.as_deref().is_some_and(|d| d.contains("start at once"))).count();
     // the others were tried by themselves before their turn came

@@ -28,7 +28,7 @@ use crate::support::model::{Answer, End, Model, Sent};
 use crate::support::roles::Place;
 use crate::support::world::{World, now, sku};
 
-/// Lives in one run of the test; CI asks for 2,000.
+/// Lives in one run of the test.
 const LIVES: u64 = 300;
 /// Orders in one world.
 const BATCH: u64 = 1_000;

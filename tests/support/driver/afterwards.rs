@@ -79,6 +79,10 @@ impl Driver<'_> {
     /// Units of the first parcel that arrived come back, and the shop judges them.
     async fn send_back(&mut self, quantity: u32, verdict: Option<Condition>) -> Told<()> {
         let row = self.look().await?;
+        if row.life.shipments.iter().any(|s| s.stray) {
+            // a parcel that an edit had replaced and that left all the same: nothing was paid for its goods
+            return Ok(());
+        }
         let delivered = |s: &&Shipment| s.status == ShipmentStatus::Delivered;
         let arrived: Vec<_> = row.life.shipments.iter().filter(delivered).flat_map(|s| &s.lines).collect();
         let Some(line) = arrived.first() else { return Ok(()) };

@@ -87,7 +87,7 @@ pub struct Model {
     holds: BTreeMap<String, Hold>,
     edits: Vec<Lines>,
     resolved: BTreeSet<String>,
-    /// A row showed a label, or an answer spoke of one.
+    /// An answer spoke of a label. A row may show one that a worker recorded and died over: its run does not know of it yet.
     labelled: bool,
     seen: Option<(Status, u64)>,
     /// Cents that went back on somebody's wish, and for goods that came back.
@@ -425,7 +425,6 @@ impl Model {
             let parcel = self.parcels.entry(number).or_default();
             let told = parcel.status.is_some() || !shipment.status.departed();
             ensure(told, format!("shipment {number} is {:?}, which nobody reported", shipment.status))?;
-            self.labelled |= !matches!(shipment.status, ShipmentStatus::Pending | ShipmentStatus::Cancelled);
         }
         Ok(())
     }

@@ -222,7 +222,7 @@ async fn nothing_is_booked_or_taken_under_a_hold() {
     })
     .await;
     let hold = serde_json::json!({"kind": "fraud", "reason": "looks odd", "actor": "rita"});
-    signal(&world, &id, "place_hold", hold.to_string().as_bytes()).await;
+    assert!(world.signal(&id, "place_hold", hold.to_string().as_bytes()).await);
     let held =
         until("the hold is on record", PATIENT, || async { Some(world.order(&id).await).filter(|o| !o.life.holds.is_empty()) })
             .await;
@@ -243,7 +243,7 @@ async fn nothing_is_booked_or_taken_under_a_hold() {
     );
 
     let release = serde_json::json!({"id": held.life.holds[0].id, "actor": "rita"});
-    signal(&world, &id, "release_hold", release.to_string().as_bytes()).await;
+    assert!(world.signal(&id, "release_hold", release.to_string().as_bytes()).await);
     captured(&world, &id).await;
     world.scan(&id, 1, ScanType::Delivered).await;
     assert_eq!(world.ends(&id).await.status, Status::Completed);
@@ -265,14 +265,6 @@ async fn scheduled(world: &World, id: &oms_domain::ids::OrderId) -> Vec<String> 
         .collect()
 }
 
-async fn signal(world: &World, id: &oms_domain::ids::OrderId, name: &str, json: &[u8]) {
-    use temporalio_common::protos::temporal::api::common::v1::Payload;
-    let payload =
-        Payload { metadata: [("encoding".to_owned(), b"json/plain".to_vec())].into(), data: json.to_vec(), ..Default::default() };
-    let handle = world.run(id);
-    handle.signal(UntypedSignal::new(name), RawValue::new(vec![payload]), Default::default()).await.unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_on_every_signal_leaves_the_run_healthy() {
     let world = World::new().await;
@@ -282,14 +274,14 @@ async fn garbage_on_every_signal_leaves_the_run_healthy() {
     let names = ["cancel", "place_hold", "release_hold", "shipment_event"];
     for name in names {
         for garbage in [&b"{\"x\":1}"[..], b"not json", b"", b"[]", b"\"Canary\"", b"{\"reason\":\"\"}"] {
-            signal(&world, &id, name, garbage).await;
+            assert!(world.signal(&id, name, garbage).await);
         }
         let none = world.run(&id);
         none.signal(UntypedSignal::new(name), RawValue::new(Vec::new()), Default::default()).await.unwrap();
     }
     for garbage in [&b"not json"[..], b"{}"] {
-        signal(&world, &id, "payment_news", garbage).await;
-        signal(&world, &id, "no_such_signal", garbage).await;
+        assert!(world.signal(&id, "payment_news", garbage).await);
+        assert!(world.signal(&id, "no_such_signal", garbage).await);
     }
     let ignored = until("every one is noted", PATIENT, || async {
         let told = world.store.timeline(&id).await.unwrap();
@@ -299,7 +291,7 @@ async fn garbage_on_every_signal_leaves_the_run_healthy() {
     .await;
     assert!(ignored.iter().all(|e| e.actor == "temporal" && !e.reason.as_deref().unwrap_or_default().contains("Canary")));
     assert!(!world.events(&id).await.contains(&"WORKFLOW_TASK_FAILED".to_owned()));
-    signal(&world, &id, "cancel", b"{\"reason\":\"enough\",\"actor\":\"rita\"}").await;
+    assert!(world.signal(&id, "cancel", b"{\"reason\":\"enough\",\"actor\":\"rita\"}").await);
     assert_eq!(world.ends(&id).await.status, Status::Cancelled);
     assert!(world.store.timeline(&id).await.unwrap().iter().any(|e| e.kind == "order.cancelling" && e.actor == "rita"));
     books::balanced(&world).await;

@@ -15,9 +15,6 @@ use oms_domain::shortage::{OnShortage, ShortagePolicy};
 use oms_gateways::faults::{Fault, FaultMode, Party};
 use oms_gateways::payment::{OperationKind, OperationResult, PaymentGateway, VoidRequest};
 use serde_json::{Value, json};
-use temporalio_client::UntypedSignal;
-use temporalio_common::data_converters::RawValue;
-use temporalio_common::protos::temporal::api::common::v1::Payload;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 
 use crate::support::world::{PATIENT, World, now, sku};
@@ -25,9 +22,7 @@ use crate::support::{books, until};
 use crate::time::{booked, flagged, told};
 
 pub async fn signal(world: &World, id: &OrderId, name: &str, command: Value) {
-    let metadata = [("encoding".to_owned(), b"json/plain".to_vec())].into();
-    let payload = Payload { metadata, data: command.to_string().into_bytes(), ..Default::default() };
-    world.run(id).signal(UntypedSignal::new(name), RawValue::new(vec![payload]), Default::default()).await.unwrap();
+    assert!(world.signal(id, name, command.to_string().as_bytes()).await, "{name}: no run");
 }
 
 /// How many captures were asked of the gateway and have not been answered.

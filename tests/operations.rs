@@ -490,6 +490,7 @@ async fn operators_see_and_steer_over_http() {
         "# TYPE oms_orders_stuck gauge",
         "# TYPE oms_review_items_open gauge",
         "oms_orders_open{shape=",
+        "oms_events_waiting{for=\"sinks\"} ",
     ] {
         assert!(metrics.contains(family), "{family} is missing:\n{metrics}");
     }

@@ -176,12 +176,17 @@ pub(super) fn events(layers: &Layers) -> Result<EventsSection, SettingsError> {
     })
 }
 
+/// No receiver is given up for a night's outage.
+const GIVE_UP_MIN: Duration = Duration::from_secs(24 * 3_600);
+
 pub(super) fn webhooks(layers: &Layers) -> Result<WebhooksSection, SettingsError> {
     Ok(WebhooksSection {
         policy: WebhookPolicy {
             first: duration(layers, "webhooks.first_pause")?,
             most: duration(layers, "webhooks.longest_pause")?,
-            give_up_after: duration(layers, "webhooks.give_up_after")?,
+            give_up_after: layers.value("webhooks.give_up_after", "a duration of at least a day, such as 24h or 3d", |text| {
+                humantime::parse_duration(text).ok().filter(|d| (GIVE_UP_MIN..=DURATION_MAX).contains(d))
+            })?,
             timeout: duration(layers, "webhooks.timeout")?,
             allow_private: layers.value("webhooks.allow_private_addresses", YES_OR_NO, yes_or_no)?,
         },

@@ -125,6 +125,7 @@ fn a_bad_value_names_key_origin_and_remedy_without_secrets() {
         ("OMS__POLICIES__REVIEW", "maybe", "policies.review"),
         ("OMS__POLICIES__SHORTAGE", "reject", "policies.shortage"),
         ("OMS__POLICIES__REAUTHORIZATION", "ask", "policies.reauthorization"),
+        ("OMS__WEBHOOKS__GIVE_UP_AFTER", "23h", "webhooks.give_up_after"),
         ("OMS__STOCK__STRATEGY", "cheapest", "stock.strategy"),
         ("OMS__RISK__AMOUNT_MIN", "0", "risk.amount_min"),
         ("OMS__RISK__VELOCITY_MAX", "many", "risk.velocity_max"),

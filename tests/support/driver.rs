@@ -21,10 +21,8 @@ use oms_gateways::payment::Authentication;
 use oms_store::StoredOrder;
 use oms_temporal::replay::download_history;
 use temporalio_client::errors::{WorkflowInteractionError, WorkflowUpdateError};
-use temporalio_client::{UntypedSignal, WorkflowCancelOptions};
+use temporalio_client::WorkflowCancelOptions;
 use temporalio_common::UpdateDefinition;
-use temporalio_common::data_converters::RawValue;
-use temporalio_common::protos::temporal::api::common::v1::Payload;
 use temporalio_common::protos::temporal::api::failure::v1::Failure;
 use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
@@ -157,16 +155,6 @@ impl<'a> Driver<'a> {
         Ok(answer)
     }
 
-    async fn signal(&mut self, name: &str, data: &[u8]) {
-        let metadata = [("encoding".to_owned(), b"json/plain".to_vec())].into();
-        let payload = Payload { metadata, data: data.to_vec(), ..Default::default() };
-        let run = self.world.run(&self.id);
-        match run.signal(UntypedSignal::new(name), RawValue::new(vec![payload]), Default::default()).await {
-            Ok(()) | Err(WorkflowInteractionError::NotFound(_)) => {}
-            Err(error) => panic!("{name}: {error:?}"),
-        }
-    }
-
     async fn act(&mut self, act: Act) -> Told<()> {
         match act {
             Act::Pause(span) => tokio::time::sleep(span).await,
@@ -186,8 +174,8 @@ impl<'a> Driver<'a> {
             Act::Authenticate(passes) => self.authenticate(passes).await,
             Act::Receive(name, quantity) => self.world.receive(name, "berlin", quantity).await,
             Act::Report { parcel, kind, event } => self.report(parcel, kind, format!("event-{event}")).await?,
-            Act::Garbage { signal, payload } => self.signal(signal, GARBAGE[payload]).await,
-            Act::Tap(signal) => self.signal(signal, b"null").await,
+            Act::Garbage { signal, payload } => drop(self.world.signal(&self.id, signal, GARBAGE[payload]).await),
+            Act::Tap(signal) => drop(self.world.signal(&self.id, signal, b"null").await),
             Act::Refund(minor) => self.refund(minor, None).await?,
             Act::Resolve { action, referenced } => {
                 let row = self.look().await?;
@@ -226,7 +214,7 @@ impl<'a> Driver<'a> {
             }
             Door::Signal => {
                 self.model.asked_to_cancel();
-                self.signal("cancel", b"{\"reason\":\"as it was drawn\"}").await;
+                self.world.signal(&self.id, "cancel", b"{\"reason\":\"as it was drawn\"}").await;
             }
             Door::Native => {
                 self.model.asked_to_cancel();
@@ -309,7 +297,7 @@ impl<'a> Driver<'a> {
         for payment in self.world.sandbox.payments.payments(Some(&self.id)).await.unwrap() {
             let _ = self.world.sandbox.payments.authenticate(&payment.payment_id, outcome, now()).await;
         }
-        self.signal("payment_news", b"{}").await;
+        self.world.signal(&self.id, "payment_news", b"{}").await;
     }
 
     async fn report(&mut self, parcel: u32, kind: ScanType, event: String) -> Told<()> {

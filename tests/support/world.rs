@@ -27,8 +27,10 @@ use oms_gateways::sms::SmsFolder;
 use oms_store::{Intake, Moved, Movement, NewLine, NewOrder, Product, Store, StoredOrder};
 use oms_temporal::worker::WorkerTuning;
 use oms_workers::{Fleet, Gateways, Parts, Reconciliation, Retention, WebhookPolicy, relay};
-use temporalio_client::errors::WorkflowUpdateError;
-use temporalio_client::{Client, WorkflowHandle, WorkflowStartOptions};
+use temporalio_client::errors::{WorkflowInteractionError, WorkflowUpdateError};
+use temporalio_client::{Client, UntypedSignal, WorkflowHandle, WorkflowStartOptions};
+use temporalio_common::data_converters::RawValue;
+use temporalio_common::protos::temporal::api::common::v1::Payload;
 use tokio_util::sync::CancellationToken;
 
 use super::{engine, until};
@@ -306,6 +308,17 @@ impl World {
     pub async fn release(&self, id: &OrderId, hold: &HoldId) {
         let command = ReleaseHold { id: hold.clone(), reason: None, actor: Some("tester".into()) };
         self.run(id).execute_update(mark::ReleaseHoldUpdate, command, Default::default()).await.unwrap();
+    }
+
+    /// Sends a signal as anybody may who has Temporal; `false`: there is no open run.
+    pub async fn signal(&self, id: &OrderId, name: &str, json: &[u8]) -> bool {
+        let metadata = [("encoding".to_owned(), b"json/plain".to_vec())].into();
+        let payload = Payload { metadata, data: json.to_vec(), ..Default::default() };
+        match self.run(id).signal(UntypedSignal::new(name), RawValue::new(vec![payload]), Default::default()).await {
+            Ok(()) => true,
+            Err(WorkflowInteractionError::NotFound(_)) => false,
+            Err(error) => panic!("{name}: {error:?}"),
+        }
     }
 
     /// The types of the run's events, in order.

@@ -42,6 +42,11 @@ impl Store {
         run!(self, gauges::by_status())
     }
 
+    /// How many events have not reached every sink yet.
+    pub async fn count_unpublished_events(&self) -> Result<u64> {
+        run!(self, gauges::unpublished())
+    }
+
     /// How many orders are open, by the shape they were started for and the build that wrote their last record.
     pub async fn count_open_orders_by_shape_and_build(&self) -> Result<Vec<OpenOrders>> {
         run!(self, gauges::open_by_shape_and_build())

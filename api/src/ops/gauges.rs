@@ -60,6 +60,8 @@ async fn count(store: &Store) -> Result<String> {
         "Open orders by the shape of their workflow and the build that wrote them last",
         versions,
     );
+    let waiting = [(label("for", "sinks"), store.count_unpublished_events().await?)];
+    family(&mut text, "oms_events_waiting", "Events that have not reached every sink yet", waiting.into_iter());
     Ok(text)
 }
 

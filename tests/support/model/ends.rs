@@ -182,8 +182,6 @@ impl Model {
                 LOST => parcel.is_some_and(|p| p.heard.values().any(|kind| *kind == ScanType::Lost)),
                 RETURNED_TO_SENDER => parcel.is_some_and(|p| p.status == Some(ShipmentStatus::ReturnedToSender)),
                 "no_scan" => end.row.life.status != Status::Completed,
-                // its last steps stood still for seconds, on a machine that is busy
-                "stuck" => true,
                 _ => false,
             };
             ensure(fits, format!("an unexpected flag: {flag:?}"))?;

@@ -9,7 +9,7 @@ use oms_domain::event::{Fact, FactKind};
 use oms_domain::ids::ShipmentId;
 use oms_domain::message::Topic;
 use oms_domain::order::Status;
-use oms_domain::review::DEFECT;
+use oms_domain::review::{DEFECT, STUCK};
 use temporalio_common::ActivityDefinition;
 use temporalio_workflow::workflows::select;
 use temporalio_workflow::{
@@ -280,6 +280,10 @@ impl Desk {
         self.write(|s| {
             if s.life.become_(status).is_err() {
                 return false;
+            }
+            if s.start.shape >= 3 {
+                // what has ended does not stand still
+                s.lower(STUCK, None, now);
             }
             s.undo.clear();
             s.waits.clear();

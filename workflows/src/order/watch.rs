@@ -90,8 +90,17 @@ fn silent_at(order: &Order) -> impl Iterator<Item = (&ShipmentId, Instant)> {
     order.under_way().filter(move |s| !flagged(s)).map(move |s| (&s.id, at(s)))
 }
 
+/// Whether nothing can stand still any more: only the last record is on its way, which takes as long as it takes. Runs that began before
+/// the watch knew that go on watching.
+fn is_over(order: &Order) -> bool {
+    order.start.shape >= 3 && order.life.status.is_terminal()
+}
+
 /// When a person is called unless something moves. `called`: how the order stood when one was called about the whole of it.
 fn deadline(order: &Order, called: Option<Instant>) -> Option<Instant> {
+    if is_over(order) {
+        return None;
+    }
     let quiet = called.is_some_and(|at| order.moved_at <= at);
     if order.per_parcel != Some(true) || order.under_way().next().is_none() {
         return (!quiet).then(|| standstill(order));
@@ -182,6 +191,9 @@ async fn fires(desk: &Desk, due: Instant, earlier: impl Future<Output = ()>) -> 
 /// Raises the flags that are due by `now`; answers how the order stood if a person was called about the whole of it.
 fn call(desk: &Desk, called: Option<Instant>, now: Instant) -> Option<Instant> {
     desk.write(|s| {
+        if is_over(s) {
+            return None;
+        }
         let quiet = called.is_some_and(|at| s.moved_at <= at);
         let under_way = s.under_way().next().is_some();
         let apart = under_way && s.per_parcel == Some(true);

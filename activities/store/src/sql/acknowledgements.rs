@@ -9,6 +9,9 @@ use super::{Db, Pools, cut, record};
 use crate::Result;
 use crate::acknowledgements::{Acknowledged, Unacknowledged};
 
+/// What the key of the fact that tells the warehouse once more begins with; the shipment's id follows.
+const AGAIN: &str = "handed_off_again/";
+
 /// Holds for `shipments s` as long as nobody has said anything of it.
 macro_rules! unheard {
     () => {
@@ -71,12 +74,13 @@ pub(crate) async fn to_hand_off_again(pools: &Pools, booked_before: Instant, lim
     let rows = sqlx::query_as::<Db, (String, String, Instant)>(concat!(
         "SELECT s.id, s.order_id, s.updated_at FROM shipments s WHERE s.status = $1 AND s.updated_at < $2 AND",
         unheard!(),
-        " AND NOT EXISTS (SELECT 1 FROM timeline t WHERE t.order_id = s.order_id AND t.key = 'handed_off_again/' || s.id)
+        " AND NOT EXISTS (SELECT 1 FROM timeline t WHERE t.order_id = s.order_id AND t.key = $4 || s.id)
          ORDER BY s.id LIMIT $3"
     ))
     .bind(ShipmentStatus::Booked.as_str())
     .bind(cut(booked_before))
     .bind(i64::from(limit))
+    .bind(AGAIN)
     .fetch_all(&pools.read)
     .await?;
     rows.into_iter().map(waiting).collect()
@@ -85,7 +89,7 @@ pub(crate) async fn to_hand_off_again(pools: &Pools, booked_before: Instant, lim
 pub(crate) async fn hand_off_again(pools: &Pools, waiting: &Unacknowledged, now: Instant) -> Result<()> {
     let mut tx = pools.begin().await?;
     let Some(mut row) = record::lock_if_any(&mut tx, Some(&waiting.order_id)).await? else { return Ok(()) };
-    let key = format!("handed_off_again/{}", waiting.shipment_id);
+    let key = format!("{AGAIN}{}", waiting.shipment_id);
     let fact = Fact::new(key, FactKind::ShipmentHandedOffAgain, now).by("system").about(&waiting.shipment_id);
     record::tell(&mut tx, &mut row, &[fact], now).await?;
     tx.commit().await?;

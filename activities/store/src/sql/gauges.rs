@@ -24,6 +24,11 @@ pub(crate) async fn by_status(pools: &Pools) -> Result<Vec<(Status, u64)>> {
     Ok(counts)
 }
 
+pub(crate) async fn unpublished(pools: &Pools) -> Result<u64> {
+    let count = sqlx::query_scalar::<Db, i64>("SELECT COUNT(*) FROM outbox WHERE published_at IS NULL");
+    unsigned("outbox", count.fetch_one(&pools.read).await?)
+}
+
 pub(crate) const OPEN_BY_SHAPE_AND_BUILD: &str =
     concat!("SELECT shape, build, COUNT(*) FROM orders WHERE ", open!(), " GROUP BY shape, build ORDER BY shape, build");
 

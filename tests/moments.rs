@@ -17,9 +17,10 @@ use oms_gateways::payment::{OperationKind, OperationResult, PaymentGateway, Void
 use serde_json::{Value, json};
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 
+use crate::support::bench::{Bench, Trouble};
 use crate::support::world::{PATIENT, World, now, sku};
 use crate::support::{books, until};
-use crate::time::{booked, flagged, told};
+use crate::time::{booked, flagged, one, told};
 
 pub async fn signal(world: &World, id: &OrderId, name: &str, command: Value) {
     assert!(world.signal(id, name, command.to_string().as_bytes()).await, "{name}: no run");
@@ -90,11 +91,21 @@ async fn what_the_customer_decided_holds_though_the_goods_came_in_the_same_momen
     world.shelf("mug", "berlin", 2, 1999).await;
     let id = world.place("one", "pm_card_visa", &[("mug", 5)]).await;
     until("the customer is asked", PATIENT, || async { world.order(&id).await.life.question }).await;
+    // the goods are looked for, and the answer is on its way when the customer decides
     world.stop_workers().await;
+    let others: Vec<Queue> = Queue::ALL.into_iter().filter(|queue| *queue != Queue::Inventory).collect();
+    world.start_workers(&others).await;
     world.receive("mug", "berlin", 3).await;
-    signal(&world, &id, "stock_arrived", json!({})).await;
+    until("the goods are looked for", PATIENT, || async {
+        let run = world.run(&id).describe(Default::default()).await.unwrap();
+        let looked = |name: &str| name.starts_with("inventory.");
+        let pending = &run.raw().pending_activities;
+        pending.iter().any(|a| a.activity_type.as_ref().is_some_and(|t| looked(&t.name))).then_some(())
+    })
+    .await;
     signal(&world, &id, "decide", json!({ "decision": "cancel" })).await;
-    signal(&world, &id, "stock_arrived", json!({})).await;
+    one(&world, &id, "order.question_decided").await;
+    world.stop_workers().await;
     world.start_workers(&Queue::ALL).await;
     assert_eq!(world.ends(&id).await.status, Status::Cancelled);
     assert_eq!(told(&world, &id, "order.question_decided").await.len(), 1);
@@ -102,4 +113,26 @@ async fn what_the_customer_decided_holds_though_the_goods_came_in_the_same_momen
     assert_eq!((level.on_hand, level.available), (5, 5));
     books::balanced(&world).await;
     world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_called_about_an_order_whose_last_record_is_late() {
+    let mut bench = Bench::new().await;
+    bench.world.deadlines.no_scan = Duration::from_secs(1);
+    let id = bench.mug("one").await;
+    booked(&bench.world, &id).await;
+    let ends = Trouble::Database("UPDATE ON orders WHEN NEW.status = 'completed'");
+    bench.make(ends, FaultMode::None).await;
+    for kind in [ScanType::Shipped, ScanType::Delivered] {
+        bench.world.scan(&id, 1, kind).await;
+    }
+    // by then the time in which a parcel must be heard of has passed twice
+    bench.attempted(&id, "orders.record", 7).await;
+    bench.mend(ends).await;
+    assert_eq!(bench.world.ends(&id).await.status, Status::Completed);
+    let order = bench.world.reaches(&id, Status::Completed).await;
+    assert!(order.life.attention.is_empty(), "{:?}", order.life.attention);
+    assert!(told(&bench.world, &id, "attention.raised").await.is_empty());
+    books::balanced(&bench.world).await;
+    bench.world.end().await;
 }

@@ -10,7 +10,7 @@ use oms_domain::ids::OrderId;
 use oms_domain::life::Why;
 use oms_domain::order::Status;
 use oms_domain::review::{CAPTURE_REFUSED, Resolution};
-use oms_domain::shipment::ScanType;
+use oms_domain::shipment::{ScanResult, ScanType};
 use oms_domain::shortage::{OnShortage, ShortagePolicy};
 use oms_gateways::faults::{Fault, FaultMode, Party};
 use oms_gateways::payment::{OperationKind, OperationResult, PaymentGateway, VoidRequest};
@@ -133,6 +133,33 @@ async fn nobody_is_called_about_an_order_whose_last_record_is_late() {
     let order = bench.world.reaches(&id, Status::Completed).await;
     assert!(order.life.attention.is_empty(), "{:?}", order.life.attention);
     assert!(told(&bench.world, &id, "attention.raised").await.is_empty());
+    books::balanced(&bench.world).await;
+    bench.world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_is_heard_while_the_record_that_confirms_its_shipment_is_on_its_way() {
+    let bench = Bench::new().await;
+    let confirms = Trouble::Database("UPDATE ON orders WHEN NEW.status = 'confirmed'");
+    bench.make(confirms, FaultMode::None).await;
+    let id = bench.mug("one").await;
+    bench.attempted(&id, "orders.record", 2).await;
+    let tasks = bench.world.events(&id).await.iter().filter(|event| *event == "WORKFLOW_TASK_COMPLETED").count();
+    assert!(tasks <= 5, "{tasks} workflow tasks: a database that refuses costs attempts, not history");
+    let heard = bench.world.scan(&id, 1, ScanType::Shipped).await;
+    assert_eq!(heard.result, ScanResult::Applied);
+    assert_eq!(bench.world.scan(&id, 1, ScanType::Shipped).await.result, ScanResult::Duplicate);
+    let refused = format!("{:?}", bench.world.cancel(&id).await.unwrap_err());
+    assert!(refused.contains("too_late"), "it has left: {refused}");
+    bench.mend(confirms).await;
+    until("it is taken for", PATIENT, || async {
+        let order = bench.world.order(&id).await;
+        (order.life.payment.captured == order.totals.total).then_some(())
+    })
+    .await;
+    bench.world.scan(&id, 1, ScanType::Delivered).await;
+    assert_eq!(bench.world.ends(&id).await.status, Status::Completed);
+    assert_eq!(told(&bench.world, &id, "shipment.shipped").await.len(), 1);
     books::balanced(&bench.world).await;
     bench.world.end().await;
 }

@@ -49,12 +49,29 @@ pub fn within(limit: Duration, mut options: ActivityOptions) -> ActivityOptions 
     options
 }
 
+/// Pause after the first failure of a record on the workflow's own worker, and the longest.
+const LOCAL_PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+
+/// How many attempts fit into `limit` if each fails at once. A schedule-to-close timeout counts from the last attempt there, so a database
+/// that refuses at once would keep the workflow's task, and its history growing, for as long as it is away.
+fn local_attempts(limit: Duration) -> u32 {
+    let (mut pause, most) = LOCAL_PAUSES;
+    let (mut attempts, mut waited) = (1, pause);
+    while waited <= limit {
+        attempts += 1;
+        pause = pause.mul_f64(BACKOFF).min(most);
+        waited += pause;
+    }
+    attempts
+}
+
 /// A record on the workflow's own worker, for a few seconds; what then still fails moves to the queue.
 pub fn local_record(patience: &Patience, token: WorkflowCancellationToken) -> LocalActivityOptions {
     let retry = RetryPolicy::builder()
-        .initial_interval(Duration::from_millis(100))
+        .initial_interval(LOCAL_PAUSES.0)
         .backoff_coefficient(BACKOFF)
-        .maximum_interval(Duration::from_secs(1))
+        .maximum_interval(LOCAL_PAUSES.1)
+        .maximum_attempts(local_attempts(patience.local_record))
         .non_retryable_error_types(FailureKind::non_retryable())
         .build();
     let mut options = LocalActivityOptions::builder()
@@ -65,4 +82,16 @@ pub fn local_record(patience: &Patience, token: WorkflowCancellationToken) -> Lo
         .build();
     options.cancellation_token = Some(token);
     options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_of_a_local_record_end_with_its_patience() {
+        // pauses of 0.1, 0.2, 0.4, 0.8, 1 and 1 s lie between seven
+        assert_eq!(local_attempts(Duration::from_secs(4)), 7);
+        assert_eq!(local_attempts(Duration::from_millis(99)), 1);
+    }
 }

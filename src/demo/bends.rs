@@ -5,11 +5,8 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::actor::{LOOK_EVERY, PATIENCE, Stage, told};
-use super::plan::{Fate, Job, home_of};
+use super::plan::{Fate, Job, LANTERN};
 use crate::http::{ApiError, Call, Order, Page, TimelineEntry};
-
-/// Looks without news after which a delivery is made again: an earlier demo's order may have been before ours in the queue.
-const LOOKS_PER_DELIVERY: u32 = 12;
 
 /// Does what the fate of a placed order asks for, and waits until its timeline shows it.
 pub(super) async fn play(stage: &Stage, job: &Job, id: &str, hold: &str) -> Result<(), String> {
@@ -29,7 +26,7 @@ pub(super) async fn play(stage: &Stage, job: &Job, id: &str, hold: &str) -> Resu
         }
         Fate::Edited => {
             stage.sees(id, "it is confirmed", |order| order.status == "confirmed").await?;
-            stage.asks(&format!("/v1/orders/{id}/edits"), job.edit()).await?;
+            stage.asks(&format!("/v1/orders/{id}/edits"), job.edit(&stage.run)).await?;
             stage.shows(id, "order.edited").await?;
             stage.release(id, hold).await?;
         }
@@ -106,29 +103,15 @@ impl Stage {
         self.until(fact, || Call::get(format!("/v1/orders/{id}/timeline")), read).await
     }
 
-    /// Brings what the order waits for, until it waits for nothing.
+    /// Brings what the order waits for.
     async fn deliver_goods(&self, id: &str) -> Result<(), String> {
-        // what another order's actor brought may have come to this one, which was first in the queue
-        self.sees(id, "it waits for goods", |order| !order.waiting.is_empty() || !order.shipments.is_empty()).await?;
-        let deadline = Instant::now() + PATIENCE;
-        let mut looks = 0;
-        while Instant::now() < deadline {
-            let order = self.sees(id, "it can be read", |_| true).await?;
-            if order.waiting.is_empty() {
-                return Ok(());
-            }
-            if looks % LOOKS_PER_DELIVERY == 0 {
-                for line in &order.waiting {
-                    let location = home_of(&line.sku).unwrap_or("berlin");
-                    let body = json!({"sku": line.sku, "location": location, "quantity": line.quantity, "reason": "the demo's delivery"});
-                    let key = format!("receipt-{id}-{}-{looks}", line.sku);
-                    self.post("/v1/inventory/receipts", body, &key).await.map_err(told)?;
-                }
-            }
-            looks += 1;
-            tokio::time::sleep(LOOK_EVERY).await;
+        for line in self.sees(id, "it waits for goods", |order| !order.waiting.is_empty()).await?.waiting {
+            let body = json!({
+                "sku": line.sku, "location": LANTERN.location, "quantity": line.quantity, "reason": "the demo's delivery",
+            });
+            self.post("/v1/inventory/receipts", body, &format!("receipt-{}", line.sku)).await.map_err(told)?;
         }
-        Err(format!("it still waits for goods after {} s", PATIENCE.as_secs()))
+        Ok(())
     }
 
     async fn reviews(&self, id: &str, decision: &str, reason: &str) -> Result<(), String> {

@@ -126,7 +126,7 @@ impl Show<'_> {
         let api = Api::new(&ApiTarget { base_url: self.base_url.clone() })?;
         let run = format!("demo-{:08x}", rand::random::<u32>());
         let jobs = plan::jobs(self.args.orders as usize, !self.args.exit, self.review);
-        let received = shop::stock_up(&api, &run, &plan::needed(&jobs)).await.context("stocking the demo's shop")?;
+        let received = shop::stock_up(&api, &run, &jobs).await.context("stocking the demo's shop")?;
         say(&format!("  stock        {received} units received; orders carry the reference {run}\n"));
         let stage = Stage { api, run, placing: Arc::new(Semaphore::new(PLACING)) };
         let (orders, complaints) = play(&stage, &jobs).await;

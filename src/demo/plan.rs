@@ -17,8 +17,19 @@ pub(super) struct Article {
     pub(super) weight_g: u32,
     /// The one place that has it.
     pub(super) location: &'static str,
-    /// Whether the demo begins with none of it.
-    pub(super) scarce: bool,
+    /// Where its units come from.
+    pub(super) supply: Supply,
+}
+
+/// Where an article's units come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Supply {
+    /// On the shelf before the first order.
+    Stocked,
+    /// There is none and none comes.
+    Never,
+    /// Each order's come in a delivery of its own. So that no order gets what another one waits for, each has an article of its own.
+    Delivered,
 }
 
 const MUG: Article = article("DEMO-MUG", "Enamel mug", 1_290, 240, "berlin");
@@ -26,12 +37,15 @@ const TEE: Article = article("DEMO-TEE", "Cotton T-shirt", 2_490, 180, "berlin")
 const LAMP: Article = article("DEMO-LAMP", "Desk lamp", 5_900, 1_400, "hamburg");
 const BOOK: Article = article("DEMO-BOOK", "Notebook, A5", 850, 210, "leipzig");
 const CHAIR: Article = article("DEMO-CHAIR", "Lounge chair", 129_000, 14_000, "hamburg");
-const VASE: Article = scarce("DEMO-VASE", "Vase, sold out", 3_400, 900, "leipzig");
-const LANTERN: Article = scarce("DEMO-LANTERN", "Lantern, in the next delivery", 4_500, 1_100, "leipzig");
-const CLOCK: Article = scarce("DEMO-CLOCK", "Wall clock, never delivered", 7_900, 800, "hamburg");
+const VASE: Article = Article { supply: Supply::Never, ..article("DEMO-VASE", "Vase, sold out", 3_400, 900, "leipzig") };
+const CLOCK: Article =
+    Article { supply: Supply::Never, ..article("DEMO-CLOCK", "Wall clock, never delivered", 7_900, 800, "hamburg") };
+/// What comes in deliveries.
+pub(super) const LANTERN: Article =
+    Article { supply: Supply::Delivered, ..article("DEMO-LANTERN", "Lantern, in the next delivery", 4_500, 1_100, "leipzig") };
 
-/// Everything the demo sells.
-pub(super) const ARTICLES: [Article; 8] = [MUG, TEE, LAMP, BOOK, CHAIR, VASE, LANTERN, CLOCK];
+/// Everything the demo sells under one SKU.
+pub(super) const ARTICLES: [Article; 7] = [MUG, TEE, LAMP, BOOK, CHAIR, VASE, CLOCK];
 
 /// Orders of at least so many cents are reviewed in the demo's shop: only the one with the chair is.
 pub(super) const REVIEWED_FROM: i64 = 100_000;
@@ -40,11 +54,7 @@ pub(super) const REVIEWED_FROM: i64 = 100_000;
 pub(super) const LOST_CHANNEL: &str = crate::simulate::LEFT_ALONE;
 
 const fn article(sku: &'static str, name: &'static str, price: i64, weight_g: u32, location: &'static str) -> Article {
-    Article { sku, name, price, weight_g, location, scarce: false }
-}
-
-const fn scarce(sku: &'static str, name: &'static str, price: i64, weight_g: u32, location: &'static str) -> Article {
-    Article { sku, name, price, weight_g, location, scarce: true }
+    Article { sku, name, price, weight_g, location, supply: Supply::Stocked }
 }
 
 /// What becomes of an order.
@@ -301,7 +311,9 @@ pub(super) fn jobs(count: usize, stay: bool, review: bool) -> Vec<Job> {
 pub(super) fn needed(jobs: &[Job]) -> BTreeMap<&'static str, u64> {
     let mut needed = BTreeMap::new();
     let edited = jobs.iter().flat_map(|j| j.fate.edited());
-    for (article, quantity) in jobs.iter().flat_map(|j| j.goods.clone()).chain(edited).filter(|(a, _)| !a.scarce) {
+    for (article, quantity) in
+        jobs.iter().flat_map(|j| j.goods.clone()).chain(edited).filter(|(a, _)| a.supply == Supply::Stocked)
+    {
         *needed.entry(article.sku).or_default() += u64::from(quantity);
     }
     needed
@@ -321,7 +333,7 @@ impl Job {
         let mut body = json!({
             "customer": customer,
             "currency": "EUR",
-            "lines": lines(&self.goods),
+            "lines": self.lines(&self.goods, run),
             "ship_to": {
                 "name": name, "line1": format!("Sample Street {number}"), "city": "Berlin", "postal_code": "10115", "country": "DE",
             },
@@ -336,8 +348,25 @@ impl Job {
     }
 
     /// The body of the edit that its fate asks for.
-    pub(super) fn edit(&self) -> Value {
-        json!({"lines": lines(&self.fate.edited()), "reason": "two more, please"})
+    pub(super) fn edit(&self, run: &str) -> Value {
+        json!({"lines": self.lines(&self.fate.edited(), run), "reason": "two more, please"})
+    }
+
+    fn lines(&self, goods: &[(Article, u32)], run: &str) -> Vec<Value> {
+        goods.iter().map(|(a, q)| json!({"sku": self.sku(a, run), "quantity": q})).collect()
+    }
+
+    fn sku(&self, article: &Article, run: &str) -> String {
+        match article.supply {
+            Supply::Stocked | Supply::Never => article.sku.to_owned(),
+            Supply::Delivered => format!("{}-{run}-{}", article.sku, self.number),
+        }
+    }
+
+    /// The SKUs that nobody orders but this order.
+    pub(super) fn own(&self, run: &str) -> impl Iterator<Item = (String, &Article)> {
+        let own = self.goods.iter().filter(|(a, _)| a.supply == Supply::Delivered);
+        own.map(move |(a, _)| (self.sku(a, run), a))
     }
 
     /// One unit of what was ordered first.
@@ -349,15 +378,6 @@ impl Job {
     pub(super) fn home(&self) -> &'static str {
         self.goods[0].0.location
     }
-}
-
-fn lines(goods: &[(Article, u32)]) -> Vec<Value> {
-    goods.iter().map(|(a, q)| json!({"sku": a.sku, "quantity": q})).collect()
-}
-
-/// Where a delivery of an article goes.
-pub(super) fn home_of(sku: &str) -> Option<&'static str> {
-    ARTICLES.iter().find(|a| a.sku == sku).map(|a| a.location)
 }
 
 #[cfg(test)]
@@ -388,11 +408,24 @@ mod tests {
     }
 
     #[test]
+    fn no_order_is_delivered_what_another_one_waits_for() {
+        let jobs = jobs(48, false, true);
+        let own: Vec<String> = jobs.iter().flat_map(|j| j.own("run").map(|(sku, _)| sku)).collect();
+        assert_eq!(own.len(), 4, "{own:?}");
+        assert_eq!(own.iter().collect::<BTreeSet<_>>().len(), own.len(), "{own:?}");
+        for job in &jobs {
+            let ordered = job.body("run")["lines"].to_string();
+            assert!(job.own("run").all(|(sku, _)| ordered.contains(&format!("\"{sku}\""))), "{ordered}");
+            assert_eq!(ordered.contains(LANTERN.sku), job.own("run").next().is_some(), "{ordered}");
+        }
+    }
+
+    #[test]
     fn what_is_scarce_is_never_stocked_and_what_is_reviewed_is_dear() {
         let jobs = jobs(24, false, true);
         let needed = needed(&jobs);
         for article in ARTICLES {
-            assert!(!(article.scarce && needed.contains_key(article.sku)), "{needed:?}");
+            assert!(!(article.supply != Supply::Stocked && needed.contains_key(article.sku)), "{needed:?}");
         }
         assert!(needed["DEMO-BOOK"] >= 6, "the edit is stocked for: {needed:?}");
         for job in jobs {

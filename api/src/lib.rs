@@ -11,6 +11,7 @@ pub mod engine;
 pub mod extract;
 pub mod idempotency;
 mod imports;
+pub mod inbound;
 mod inventory;
 mod messages;
 mod ops;
@@ -58,6 +59,7 @@ fn endpoints() -> OpenApiRouter<AppState> {
         .merge(refunds::router())
         .merge(returns::router())
         .merge(shipments::router())
+        .merge(inbound::router())
         .merge(inventory::router())
         .merge(catalogue::router())
         .merge(ops::router())

@@ -50,6 +50,8 @@ macro_rules! codes {
 codes! {
     /// The body is no JSON, or could not be read.
     Malformed = "malformed", BAD_REQUEST, "The request cannot be read";
+    /// The request is not signed by whom it says it is from, or was long ago.
+    Unauthorized = "unauthorized", UNAUTHORIZED, "Not authenticated";
     /// No such path or thing.
     NotFound = "not_found", NOT_FOUND, "Not found";
     /// No courier is booked for the shipment, or this carrier gives no labels.

@@ -412,6 +412,7 @@ mod tests {
         let table: Vec<String> = Code::ALL.iter().map(|c| format!("{} {}", c.status().as_u16(), c.as_str())).collect();
         insta::assert_snapshot!(table.join("\n"), @r"
         400 malformed
+        401 unauthorized
         404 not_found
         404 no_label
         405 method_not_allowed

@@ -52,7 +52,8 @@ async fn a_report_is_kept_once(world: World) {
     let again = NewInbound { body: "{}".to_owned(), ..one.clone() };
     assert!(!store.receive_inbound(&again, at(9)).await.unwrap());
     let row = store.inbound(&one.id()).await.unwrap().unwrap();
-    assert_eq!((row.body.as_str(), row.received_at, row.state), ("{\"id\": \"evt_1\"}", at(1), InboundState::Stored));
+    assert_eq!((row.body.as_str(), row.state), ("{\"id\": \"evt_1\"}", InboundState::Stored));
+    assert_eq!(row.received_at.timestamp_micros(), at(1).timestamp_micros());
     // the same event id of somebody else is another report
     let other = NewInbound { source: "carrier:http".to_owned(), due_at: None, ..one.clone() };
     assert!(store.receive_inbound(&other, at(2)).await.unwrap());

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use oms_api::inbound::{self, InboundPace};
 use oms_api::{ApiSettings, AppState, Engine, ImportPace, WebhookRules, install_metrics, run_imports};
 use oms_gateways::sandbox::Sandbox;
 use oms_store::Store;
@@ -14,7 +15,7 @@ use tokio::net::TcpListener;
 use crate::sandbox::{self, Herald};
 use crate::settings::{Settings, base_url};
 use crate::stack::{Service, listen};
-use crate::{signals, wiring};
+use crate::{reporters, signals, wiring};
 
 /// Open requests get this long at a stop: more than the API itself gives them.
 pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(20);
@@ -59,6 +60,7 @@ pub(crate) fn service(settings: &Settings, parts: Parts, listener: TcpListener) 
         ui_base: parts.temporal_ui,
         namespace: settings.temporal.namespace.clone(),
         test_orders: payments.is_sandbox(),
+        reporters: reporters::of(&settings.reports),
         payment_methods: Arc::new(move |method| payments.knows_method(method)),
         search_attributes: true,
         event_source: settings.events.source.clone(),
@@ -68,13 +70,14 @@ pub(crate) fn service(settings: &Settings, parts: Parts, listener: TcpListener) 
     let state = AppState::new(parts.store, engine, api, metrics);
     let router = oms_api::router(state.clone(), extra);
     Ok(Service::spawn(move |stop| async move {
-        let imports = run_imports(state, ImportPace::default(), stop.clone().cancelled_owned());
+        let imports = run_imports(state.clone(), ImportPace::default(), stop.clone().cancelled_owned());
+        let inbound = inbound::run(state, InboundPace::default(), stop.clone().cancelled_owned());
         let served = oms_api::serve(listener, router, stop.cancelled_owned());
-        let imports = async {
-            imports.await;
+        let beside = async {
+            tokio::join!(imports, inbound);
             Ok(())
         };
-        tokio::try_join!(imports, served)?;
+        tokio::try_join!(beside, served)?;
         Ok(())
     }))
 }

@@ -14,6 +14,7 @@ mod mail;
 mod migrate;
 mod openapi;
 mod relay;
+mod reporters;
 mod sandbox;
 mod settings;
 mod signals;

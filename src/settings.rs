@@ -30,7 +30,7 @@ use read::{
 };
 
 pub(crate) use layers::{DEFAULTS, Layers, variable_of};
-pub(crate) use parties::{CarrierParty, PaymentParty, SmsParty};
+pub(crate) use parties::{CarrierParty, PaymentParty, ReportSecrets, SmsParty};
 pub(crate) use redact::redacted;
 
 /// Why the settings cannot be used. Every message is one sentence with the remedy.
@@ -111,6 +111,8 @@ pub(crate) struct Settings {
     pub(crate) carrier: CarrierParty,
     /// Who sends text messages.
     pub(crate) sms: SmsParty,
+    /// Who may have signed what others report to us.
+    pub(crate) reports: ReportSecrets,
     /// Business deadlines of orders.
     pub(crate) deadlines: Deadlines,
     /// How long the sandbox gateway holds funds.
@@ -329,6 +331,7 @@ impl Settings {
             payment: parties::payment(&layers)?,
             carrier: parties::carrier(&layers)?,
             sms: parties::sms(&layers)?,
+            reports: parties::report_secrets(&layers)?,
             deadlines: deadlines(&layers)?,
             authorization_lifetime: duration(&layers, "deadlines.authorization")?,
             patience: patience(&layers)?,

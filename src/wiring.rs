@@ -86,7 +86,7 @@ pub(crate) fn payments(settings: &Settings, sandbox: &Sandbox, base_url: &str) -
 pub(crate) fn real_payments(settings: &Settings) -> anyhow::Result<Option<Arc<dyn PaymentGateway>>> {
     Ok(match &settings.payment {
         PaymentParty::Sandbox => None,
-        PaymentParty::Stripe { settings, .. } => Some(Arc::new(StripePayments::new(settings.clone())?)),
+        PaymentParty::Stripe(settings) => Some(Arc::new(StripePayments::new(settings.clone())?)),
     })
 }
 

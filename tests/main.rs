@@ -18,6 +18,7 @@ mod http_input;
 mod http_orders;
 mod http_reads;
 mod imports;
+mod inbound;
 mod kills;
 mod lives;
 mod mail_sink;

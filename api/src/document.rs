@@ -23,6 +23,7 @@ use crate::problem::{self, FieldError, ProblemBody};
         (name = "review", description = "What needs a person, and what a person may do about it"),
         (name = "imports", description = "Files of orders"),
         (name = "shipments", description = "What warehouse and carrier see and report"),
+        (name = "inbound", description = "What payment gateway and carriers report by signed webhooks"),
         (name = "inventory", description = "Stock and its movements"),
         (name = "catalogue", description = "What is sold and for how much"),
         (name = "events", description = "What happened, told to other systems"),

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use oms_contract::command::{Resolve, StatusAnswer};
+use oms_contract::command::{PaymentNews, Resolve, StatusAnswer};
 use oms_contract::names::{Queue, aftermath_workflow, order_workflow};
 use oms_contract::reconciliation::{ReconcileStart, reconcile_workflow};
 use oms_contract::search;
 use oms_contract::start::{AftermathStart, OrderStart};
-use oms_contract::workflow::{Aftermath, NudgeSignal, Order, Reconcile, ResolveUpdate, StatusQuery};
+use oms_contract::workflow::{Aftermath, NudgeSignal, Order, PaymentNewsSignal, Reconcile, ResolveUpdate, StatusQuery};
 use oms_domain::ids::{CustomerId, OrderId};
 use oms_domain::life::Refusal;
 use oms_domain::order::Status;
@@ -247,6 +247,17 @@ impl Engine {
             let handle = self.client().await?.get_workflow_handle::<Order>(order_workflow(order));
             let options = WorkflowSignalOptions::builder().rpc_options(rpc(CALL_MAX)).build();
             handle.signal(NudgeSignal, (), options).await.map_err(unreached)
+        })
+        .await
+    }
+
+    /// Tells a run that the gateway has news about its payment. Errors: [`EngineError::NoRun`] if it has none that is open.
+    pub async fn payment_news(&self, order: &OrderId) -> Result<(), EngineError> {
+        bounded(CALL_MAX, async {
+            let handle = self.client().await?.get_workflow_handle::<Order>(order_workflow(order));
+            let options = WorkflowSignalOptions::builder().rpc_options(rpc(CALL_MAX)).build();
+            let news = PaymentNews { actor: Some("gateway".to_owned()) };
+            handle.signal(PaymentNewsSignal, news, options).await.map_err(unreached)
         })
         .await
     }

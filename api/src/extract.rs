@@ -14,11 +14,11 @@ use crate::problem::{Code, FieldError, Problem};
 /// Largest body in bytes.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
 
-/// A JSON body before its shape is looked at.
+/// A body byte by byte as it came, said to be JSON.
 #[derive(Debug)]
-pub struct RawJson(pub Value);
+pub struct RawBody(pub Bytes);
 
-impl<S: Send + Sync> FromRequest<S> for RawJson {
+impl<S: Send + Sync> FromRequest<S> for RawBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
@@ -29,6 +29,19 @@ impl<S: Send + Sync> FromRequest<S> for RawJson {
             StatusCode::PAYLOAD_TOO_LARGE => Problem::new(Code::TooLarge, "a body is at most 256 KiB"),
             _ => Problem::new(Code::Malformed, "the body could not be read to its end"),
         })?;
+        Ok(Self(bytes))
+    }
+}
+
+/// A JSON body before its shape is looked at.
+#[derive(Debug)]
+pub struct RawJson(pub Value);
+
+impl<S: Send + Sync> FromRequest<S> for RawJson {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let RawBody(bytes) = RawBody::from_request(request, state).await?;
         let value = serde_json::from_slice(&bytes).map_err(|e| {
             Problem::new(Code::Malformed, format!("the body is no JSON at line {} column {}", e.line(), e.column()))
         })?;

@@ -12,6 +12,7 @@ pub mod events;
 pub mod extract;
 pub mod idempotency;
 mod imports;
+pub mod inbound;
 mod inventory;
 mod messages;
 mod ops;
@@ -60,6 +61,7 @@ fn endpoints() -> OpenApiRouter<AppState> {
         .merge(refunds::router())
         .merge(returns::router())
         .merge(shipments::router())
+        .merge(inbound::router())
         .merge(inventory::router())
         .merge(catalogue::router())
         .merge(events::router())

@@ -50,6 +50,8 @@ macro_rules! codes {
 codes! {
     /// The body is no JSON, or could not be read.
     Malformed = "malformed", BAD_REQUEST, "The request cannot be read";
+    /// The request is not signed by whom it says it is from, or was long ago.
+    Unauthorized = "unauthorized", UNAUTHORIZED, "Not authenticated";
     /// No such path or thing.
     NotFound = "not_found", NOT_FOUND, "Not found";
     /// No courier is booked for the shipment, or this carrier gives no labels.
@@ -410,6 +412,7 @@ mod tests {
         let table: Vec<String> = Code::ALL.iter().map(|c| format!("{} {}", c.status().as_u16(), c.as_str())).collect();
         insta::assert_snapshot!(table.join("\n"), @r"
         400 malformed
+        401 unauthorized
         404 not_found
         404 no_label
         405 method_not_allowed

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use events::{Told, hear};
 pub(crate) use label::NOTHING_RUNS;
 
 use crate::orders::view::ShipmentView;

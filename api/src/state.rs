@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::engine::Engine;
+use crate::inbound::Reporters;
 use crate::ops::gauges::Gauges;
 use crate::problem::Problem;
 
@@ -74,6 +75,8 @@ pub struct ApiSettings {
     pub test_orders: bool,
     /// Which payment methods are accepted.
     pub payment_methods: KnowsMethod,
+    /// Who reports to us by webhook.
+    pub reporters: Reporters,
     /// New orders carry search attributes. Off only on the time-skipping test server, which knows none.
     pub search_attributes: bool,
     /// Who events are from: the shop, as a URI. The relay's is the same, or their bytes differ.

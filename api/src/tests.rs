@@ -6,6 +6,7 @@ mod commands;
 mod cursors;
 mod events;
 mod frame;
+mod inbound;
 mod outage;
 mod steering;
 
@@ -30,6 +31,7 @@ use crate::{ApiSettings, AppState, Engine, ShopFace, router, telemetry};
 pub(crate) struct Desk {
     pub(crate) router: Router,
     pub(crate) store: Store,
+    pub(crate) state: AppState,
     _dir: TempDir,
 }
 
@@ -95,12 +97,13 @@ impl Desk {
             namespace: "oms".to_owned(),
             test_orders: true,
             payment_methods: Arc::new(|method: &PaymentMethod| method.0.starts_with("pm_card_")),
+            reporters: inbound::reporters(),
             search_attributes: true,
             event_source: "urn:test".to_owned(),
             webhooks: crate::WebhookRules { allow_private: true, overlap: std::time::Duration::from_secs(3_600) },
         };
         let state = AppState::new(store.clone(), engine, settings, telemetry::test_metrics());
-        Self { router: router(state, OpenApiRouter::new()), store, _dir: dir }
+        Self { router: router(state.clone(), OpenApiRouter::new()), store, state, _dir: dir }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

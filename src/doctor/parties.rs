@@ -10,7 +10,7 @@ use crate::settings::{CarrierParty, PaymentParty, Settings, SmsParty, redacted};
 
 /// The payment gateway.
 pub(super) async fn payment(settings: &Settings) -> Finding {
-    let PaymentParty::Stripe { settings: stripe, webhook_secrets } = &settings.payment else {
+    let PaymentParty::Stripe(stripe) = &settings.payment else {
         return Finding::good("payment", "sandbox; payment.provider names a real gateway");
     };
     let shown = &stripe.base_url;
@@ -20,8 +20,8 @@ pub(super) async fn payment(settings: &Settings) -> Finding {
     };
     match gateway.check().await {
         Err(error) => Finding::bad("payment", format!("{shown}: {error}: see payment.stripe.* and STRIPE_SECRET_KEY")),
-        Ok(()) if webhook_secrets.is_empty() => {
-            Finding::warn("payment", format!("{shown} lets us in, but its reports cannot be checked: set STRIPE_WEBHOOK_SECRET"))
+        Ok(()) if settings.reports.payments.is_empty() => {
+            Finding::warn("payment", format!("{shown} lets us in, but its reports are not taken: set STRIPE_WEBHOOK_SECRET"))
         }
         Ok(()) => Finding::good("payment", format!("{shown} lets us in")),
     }
@@ -38,6 +38,10 @@ pub(super) async fn carrier(settings: &Settings) -> Finding {
         Err(error) => return Finding::bad("carrier", error.to_string()),
     };
     match carrier.check().await {
+        Ok(()) if settings.reports.carrier.is_empty() => Finding::warn(
+            "carrier",
+            format!("{shown} lets us in, but its reports are not taken: set carrier.http.webhook_secret"),
+        ),
         Ok(()) => Finding::good("carrier", format!("{shown} lets us in")),
         Err(error) => Finding::bad("carrier", format!("{shown}: {error}: see carrier.http.*")),
     }

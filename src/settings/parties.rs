@@ -16,12 +16,18 @@ pub(crate) enum PaymentParty {
     /// The sandbox.
     Sandbox,
     /// Stripe, or a server that speaks its wire format.
-    Stripe {
-        /// How to reach it.
-        settings: StripeSettings,
-        /// Who may have signed its reports: two during a rotation, none if it reports nothing.
-        webhook_secrets: Vec<Secret>,
-    },
+    Stripe(StripeSettings),
+}
+
+/// Who may have signed what others report to us. Two secrets each during a rotation; without one no report is taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ReportSecrets {
+    /// Of the payment gateway.
+    pub(crate) payments: Vec<Secret>,
+    /// Of the carrier.
+    pub(crate) carrier: Vec<Secret>,
+    /// What the carrier's reports call it.
+    pub(crate) carrier_code: String,
 }
 
 /// Who sends text messages.
@@ -78,24 +84,38 @@ pub(super) fn payment(layers: &Layers) -> Result<PaymentParty, SettingsError> {
     if !layers.value("payment.provider", "sandbox or stripe", |t| one_of(t, "stripe"))? {
         return Ok(PaymentParty::Sandbox);
     }
-    let secrets = layers.text("payment.stripe.webhook_secret").unwrap_or_default().split(',');
-    Ok(PaymentParty::Stripe {
-        settings: StripeSettings {
-            secret_key: layers.value(
-                "payment.stripe.secret_key",
-                "Stripe's secret key while payment.provider is stripe (conventional name STRIPE_SECRET_KEY)",
-                secret,
-            )?,
-            base_url: base_url(layers, "payment.stripe.base_url")?,
-            timeout: duration(layers, "payment.stripe.timeout")?,
-            return_url: layers.optional(
-                "payment.stripe.return_url",
-                "a URL such as https://shop.example.com/paid",
-                url_of(&["http://", "https://"]),
-            )?,
-            multicapture: layers.value("payment.stripe.multicapture", YES_OR_NO, yes_or_no)?,
-        },
-        webhook_secrets: secrets.map(str::trim).filter(|s| !s.is_empty()).map(Secret::new).collect(),
+    Ok(PaymentParty::Stripe(StripeSettings {
+        secret_key: layers.value(
+            "payment.stripe.secret_key",
+            "Stripe's secret key while payment.provider is stripe (conventional name STRIPE_SECRET_KEY)",
+            secret,
+        )?,
+        base_url: base_url(layers, "payment.stripe.base_url")?,
+        timeout: duration(layers, "payment.stripe.timeout")?,
+        return_url: layers.optional(
+            "payment.stripe.return_url",
+            "a URL such as https://shop.example.com/paid",
+            url_of(&["http://", "https://"]),
+        )?,
+        multicapture: layers.value("payment.stripe.multicapture", YES_OR_NO, yes_or_no)?,
+    }))
+}
+
+/// Read whoever plays the parties: the sandbox speaks the same formats.
+pub(super) fn report_secrets(layers: &Layers) -> Result<ReportSecrets, SettingsError> {
+    let secrets = |key: &str| -> Vec<Secret> {
+        let text = layers.text(key).unwrap_or_default();
+        text.split(',').map(str::trim).filter(|s| !s.is_empty()).map(Secret::new).collect()
+    };
+    let code = |text: &str| {
+        let fits = (1..=32).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b));
+        fits.then(|| text.to_owned())
+    };
+    Ok(ReportSecrets {
+        payments: secrets("payment.stripe.webhook_secret"),
+        carrier: secrets("carrier.http.webhook_secret"),
+        carrier_code: layers.value("carrier.http.code", "1 to 32 characters of a-z 0-9 _ -, such as http", code)?,
     })
 }
 

@@ -53,7 +53,9 @@ mod tests {
         assert_eq!(redacted("mail.smtp_url", "smtp://u@h:25"), "smtp://u@h:25");
         assert_eq!(redacted("temporal.api_key", "abc"), "***");
         assert_eq!(redacted("temporal.api_key", ""), "");
-        for key in ["payment.stripe.secret_key", "payment.stripe.webhook_secret", "sms.twilio.auth_token"] {
+        for key in
+            ["payment.stripe.secret_key", "payment.stripe.webhook_secret", "carrier.http.webhook_secret", "sms.twilio.auth_token"]
+        {
             assert_eq!(redacted(key, "hunter2"), "***");
         }
         assert_eq!(redacted("database.url", "sqlite:/data/oms.db"), "sqlite:/data/oms.db");

@@ -299,6 +299,10 @@ impl Drop for Stack {
     }
 }
 
+/// What signs the reports of the payment gateway and of the carrier on the shared stack.
+pub const PAYMENT_SECRET: &str = "whsec_of_the_gateway";
+pub const CARRIER_SECRET: &str = "whsec_of_the_carrier";
+
 /// The stack that all tests share which destroy nothing: keep to SKUs, keys and customers of your own.
 pub async fn shared() -> &'static Stack {
     static SHARED: OnceCell<Stack> = OnceCell::const_new();
@@ -307,7 +311,9 @@ pub async fn shared() -> &'static Stack {
             let home = Home::new()
                 .with("RUST_LOG", "warn,oms=debug")
                 .with("OMS__PRICING__SHIPPING_MINOR", 490)
-                .with("OMS__PRICING__TAX_BPS", 1_900);
+                .with("OMS__PRICING__TAX_BPS", 1_900)
+                .with("STRIPE_WEBHOOK_SECRET", format!("whsec_next, {PAYMENT_SECRET}"))
+                .with("OMS__CARRIER__HTTP__WEBHOOK_SECRET", CARRIER_SECRET);
             Stack::up(home).await
         })
         .await

@@ -46,12 +46,13 @@ impl Retention {
 
 /// Deletes until told to stop.
 pub(crate) async fn run(parts: Parts, stop: CancellationToken) {
-    if parts.retention.is_off() {
-        return;
+    let mut set = parts.retention;
+    if !set.is_off() {
+        let Some(raised) = stop.run_until_cancelled(ages(&parts)).await else { return };
+        set = raised;
     }
-    let Some(ages) = stop.run_until_cancelled(ages(&parts)).await else { return };
     loop {
-        match stop.run_until_cancelled(sweep(&parts.store, ages, (parts.clock)())).await {
+        match stop.run_until_cancelled(sweep(&parts.store, set, (parts.clock)())).await {
             Some(Ok(())) => {}
             Some(Err(error)) => tracing::warn!(%error, "what has outlived its time could not be deleted; tried again later"),
             None => return,
@@ -81,6 +82,10 @@ async fn ages(parts: &Parts) -> Retention {
 
 /// Deletes everything that is too old now.
 async fn sweep(store: &Store, ages: Retention, now: Instant) -> Result<(), StoreError> {
+    // others' reports may name people, and nobody asks for them again: whatever is set
+    while store.purge_inbound(now - FLOOR, BATCH).await? >= u64::from(BATCH) {
+        tokio::time::sleep(BREATH).await;
+    }
     if let Some(age) = ages.outbox {
         while store.purge_outbox(now - age, BATCH).await? >= u64::from(BATCH) {
             tokio::time::sleep(BREATH).await;

@@ -68,6 +68,11 @@ impl Store {
         run!(self, retention::imports(before, limit))
     }
 
+    /// Deletes the oldest reports of others that were settled before; answers how many.
+    pub async fn purge_inbound(&self, before: Instant, limit: u32) -> Result<u64> {
+        run!(self, retention::inbound(before, limit))
+    }
+
     /// Deletes the timeline of an order that ended before and waits for nobody; answers whether there was one.
     pub async fn purge_timeline(&self, order: &OrderId, before: Instant) -> Result<bool> {
         run!(self, retention::timeline(order, before))

@@ -94,18 +94,23 @@ pub(crate) async fn report(
         Begun::Done { status, subject } => return Ok(answer(status, true, Reported { result: subject })),
     };
     let update_id = ticket.update_id("shipment_event", &id);
-    let heard = match &told {
-        Told::Ours(scan) if scan.kind.decides() => tell(&state, scan, update_id).await,
-        Told::Ours(scan) => note(&state, scan).await,
-        Told::Theirs(scan) => noted(state.store.record_foreign_scan(scan, state.now()).await?),
-    };
-    match heard {
+    match hear(&state, &told, update_id).await {
         Ok(result) => {
             let replayed = ticket.replayed;
             ticket.finish(&state, StatusCode::OK, result.as_str()).await;
             Ok(answer(StatusCode::OK, replayed, Reported { result: result.as_str().to_owned() }))
         }
         Err(problem) => Err(ticket.refused(&state, problem).await),
+    }
+}
+
+/// Hears a report of a shipment that exists. `update_id` names what the order's run is asked. Errors: the report could not be heard
+/// now, or, with a client error's code, never will be.
+pub(crate) async fn hear(state: &AppState, told: &Told, update_id: String) -> Result<ScanResult, Problem> {
+    match told {
+        Told::Ours(scan) if scan.kind.decides() => tell(state, scan, update_id).await,
+        Told::Ours(scan) => note(state, scan).await,
+        Told::Theirs(scan) => noted(state.store.record_foreign_scan(scan, state.now()).await?),
     }
 }
 
@@ -182,7 +187,7 @@ fn event_id_reused() -> Problem {
 }
 
 /// A report that nothing is wrong with.
-enum Told {
+pub(crate) enum Told {
     /// In a word that means something.
     Ours(Scan),
     /// In a word of the carrier's own.

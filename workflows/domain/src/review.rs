@@ -79,6 +79,9 @@ pub const RETURN_UNANSWERED: &str = "return_unanswered";
 /// The item of a code of a carrier that means nothing to us.
 pub const UNKNOWN_CARRIER_CODE: &str = "unknown_carrier_code";
 
+/// The item of a report whose order or parcel never appeared here.
+pub const UNROUTED_REPORT: &str = "unrouted_report";
+
 /// What a person may do about a review item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -125,7 +128,7 @@ pub fn resolutions(code: &str) -> &'static [Resolution] {
         // approved or rejected by the order's own `review`
         IN_REVIEW => &[Cancel],
         // nothing is tried again: what it was about has happened
-        DEPARTED_AFTER_CANCEL | STOCK_SHORT | UNKNOWN_CARRIER_CODE => &[UseExternalReference],
+        DEPARTED_AFTER_CANCEL | STOCK_SHORT | UNKNOWN_CARRIER_CODE | UNROUTED_REPORT => &[UseExternalReference],
         // nothing outside takes its place: the shelf is ours, and a booking is only called off by its carrier
         RETURN_UNANSWERED => &[Retry],
         _ => &[Retry, UseExternalReference],

@@ -21,6 +21,7 @@ pub(crate) mod effects;
 pub(crate) mod evidence;
 pub(crate) mod gauges;
 pub(crate) mod imports;
+pub(crate) mod inbound;
 pub(crate) mod intake;
 pub(crate) mod keys;
 pub(crate) mod lanes;

@@ -68,6 +68,12 @@ pub(crate) async fn keys(pools: &Pools, before: Instant, limit: u32) -> Result<u
     purge(pools, statement, before, limit).await
 }
 
+pub(crate) async fn inbound(pools: &Pools, before: Instant, limit: u32) -> Result<u64> {
+    let statement = "DELETE FROM inbound WHERE id IN (
+        SELECT id FROM inbound WHERE settled_at IS NOT NULL AND settled_at < $1 ORDER BY settled_at, id LIMIT $2)";
+    purge(pools, statement, before, limit).await
+}
+
 pub(crate) async fn alerts(pools: &Pools, before: Instant, limit: u32) -> Result<u64> {
     let statement = "DELETE FROM alerts WHERE (id, way) IN (
         SELECT id, way FROM alerts WHERE created_at < $1 ORDER BY created_at, id, way LIMIT $2)";

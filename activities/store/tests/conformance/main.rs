@@ -29,6 +29,7 @@ macro_rules! on_both {
 mod backorders;
 mod changes;
 mod imports;
+mod inbound;
 mod intake;
 mod lanes;
 mod ledgers;

@@ -16,6 +16,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 use crate::settings::{ApiSection, Settings, redacted};
+use crate::wiring;
 
 /// One check may take this long.
 const CHECK_MAX: Duration = Duration::from_secs(6);
@@ -55,16 +56,18 @@ impl Finding {
 
 /// Looks at everything and prints the table; exit code 1 if a line is bad.
 pub(crate) async fn run(settings: Settings, as_json: bool) -> anyhow::Result<ExitCode> {
-    let (database, engine, mail, sandbox, api) = tokio::join!(
+    let (database, engine, mail, sinks, sandbox, api) = tokio::join!(
         within("database", database(&settings)),
         engine::examine(&settings),
         within("mail", mail(&settings)),
+        sinks(&settings),
         sandbox(&settings),
         within("API", api(&settings)),
     );
     let mut findings = vec![sources(&settings), listener(settings.api), data_dir(&settings.data_dir), database];
     findings.extend(engine);
     findings.push(mail);
+    findings.extend(sinks);
     findings.extend(sandbox);
     findings.push(api);
     print!("{}", if as_json { as_document(&findings) } else { as_table(&findings) });
@@ -166,6 +169,26 @@ async fn mail(settings: &Settings) -> Finding {
         Ok(()) => Finding::good("mail", format!("{shown} answers")),
         Err(why) => Finding::bad("mail", format!("{shown}: {why}: start the mail server or correct SMTP_URL")),
     }
+}
+
+/// Where events go, each asked for itself.
+async fn sinks(settings: &Settings) -> Vec<Finding> {
+    let asked = wiring::sinks(settings).into_iter().map(|sink| async move {
+        let subject = match sink.name() {
+            "rabbitmq" => "events to RabbitMQ",
+            "redis" => "events to Redis",
+            "kafka" => "events to Kafka",
+            // a file in the data directory, which has a line of its own
+            _ => return None,
+        };
+        let answer = tokio::time::timeout(CHECK_MAX, sink.check()).await;
+        let answer = answer.unwrap_or_else(|_| Err(format!("no answer within {} s", CHECK_MAX.as_secs())));
+        Some(match answer {
+            Ok(()) => Finding::good(subject, "it answers"),
+            Err(why) => Finding::bad(subject, format!("{why}: start it, or correct its settings; events wait meanwhile")),
+        })
+    });
+    futures::future::join_all(asked).await.into_iter().flatten().collect()
 }
 
 /// Connects and, where the server speaks first in plain text, waits for its greeting.

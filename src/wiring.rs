@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use oms_activities::notifications::Shop;
 use oms_contract::search::{self, Kind};
 use oms_domain::Instant;
-use oms_gateways::events::{EventSink, JournalSink};
+use oms_gateways::events::{EventSink, JournalSink, KafkaSink, RabbitSink, RedisSink};
 use oms_gateways::mail::{MailFolder, Mailer, SmtpMailer};
 use oms_gateways::sandbox::Sandbox;
 use oms_gateways::sms::SmsFolder;
@@ -85,9 +85,19 @@ fn gateways(settings: &Settings, sandbox: &Sandbox) -> anyhow::Result<Gateways> 
 
 /// Where events go.
 pub(crate) fn sinks(settings: &Settings) -> Vec<Arc<dyn EventSink>> {
+    let section = &settings.events;
     let mut sinks: Vec<Arc<dyn EventSink>> = Vec::new();
-    if settings.events.journal {
+    if section.journal {
         sinks.push(Arc::new(JournalSink::in_directory(&settings.data_dir)));
+    }
+    if let Some((url, exchange)) = &section.rabbitmq {
+        sinks.push(Arc::new(RabbitSink::new(url, exchange)));
+    }
+    if let Some((url, stream, kept)) = &section.redis {
+        sinks.push(Arc::new(RedisSink::new(url, stream, *kept)));
+    }
+    if let Some((brokers, topic)) = &section.kafka {
+        sinks.push(Arc::new(KafkaSink::new(brokers.clone(), topic)));
     }
     sinks
 }

@@ -65,10 +65,14 @@ const ROOMS: [Room; 10] = [
             "base64",
             "chrono",
             "chrono-tz",
+            "futures",
             "hmac",
+            "lapin",
             "lettre",
             "minijinja",
+            "redis",
             "reqwest",
+            "rskafka",
             "serde",
             "serde_json",
             "sha2",
@@ -395,8 +399,7 @@ fn readme_begins_with_the_two_commands() {
 
 #[test]
 fn documents_name_only_files_that_exist() {
-    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/retries.md", "docs/operating.md", "docs/events.md"]
-    {
+    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/retries.md", "docs/operating.md", "docs/events.md"] {
         let folder = Path::new(document).parent().unwrap();
         let text = text(document);
         for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {

@@ -25,7 +25,7 @@ struct Broker {
 }
 
 /// Runs a command in a group of its own and kills the group when its input ends, which it does however the test process dies.
-const KEEPER: &str = r#"setsid "$@" </dev/null & pid=$!; cat >/dev/null; kill -9 -- -$pid 2>/dev/null; wait"#;
+const KEEPER: &str = r#"setsid "$@" </dev/null & pid=$!; cat >/dev/null; kill -9 -$pid 2>/dev/null; wait"#;
 
 impl Broker {
     fn spawn(start: impl Fn() -> Command + 'static) -> Self {

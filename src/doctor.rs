@@ -15,6 +15,7 @@ use oms_store::Store;
 use serde_json::json;
 
 use crate::settings::{ApiSection, Settings, redacted};
+use crate::wiring;
 
 /// One check may take this long.
 const CHECK_MAX: Duration = Duration::from_secs(6);
@@ -60,19 +61,21 @@ impl Finding {
 
 /// Looks at everything and prints the table; exit code 1 if a line is bad.
 pub(crate) async fn run(settings: Settings, as_json: bool) -> anyhow::Result<ExitCode> {
-    let (database, engine, payment, carrier, mail, sms, sandbox, api) = tokio::join!(
+    let (database, engine, payment, carrier, mail, sms, sinks, sandbox, api) = tokio::join!(
         within("database", database(&settings)),
         engine::examine(&settings),
         within("payment", parties::payment(&settings)),
         within("carrier", parties::carrier(&settings)),
         within("mail", parties::mail(&settings)),
         within("sms", parties::sms(&settings)),
+        sinks(&settings),
         sandbox(&settings),
         within("API", api(&settings)),
     );
     let mut findings = vec![sources(&settings), listener(settings.api), data_dir(&settings.data_dir), database];
     findings.extend(engine);
     findings.extend([payment, carrier, mail, sms]);
+    findings.extend(sinks);
     findings.extend(parties::in_public(&settings));
     findings.extend(sandbox);
     findings.push(api);
@@ -166,6 +169,25 @@ async fn database(settings: &Settings) -> Finding {
         Ok(()) => Finding::good("database", format!("{shown}, schema up to date")),
         Err(error) => Finding::bad("database", format!("{shown}: {error}")),
     }
+}
+
+/// Where events go, each asked for itself.
+async fn sinks(settings: &Settings) -> Vec<Finding> {
+    let asked = wiring::sinks(settings).into_iter().map(|sink| async move {
+        let subject = match sink.name() {
+            "rabbitmq" => "events to RabbitMQ",
+            "redis" => "events to Redis",
+            // a file in the data directory, which has a line of its own
+            _ => return None,
+        };
+        let answer = tokio::time::timeout(CHECK_MAX, sink.check()).await;
+        let answer = answer.unwrap_or_else(|_| Err(format!("no answer within {} s", CHECK_MAX.as_secs())));
+        Some(match answer {
+            Ok(()) => Finding::good(subject, "it answers"),
+            Err(why) => Finding::bad(subject, format!("{why}: start it, or correct its settings; events wait meanwhile")),
+        })
+    });
+    futures::future::join_all(asked).await.into_iter().flatten().collect()
 }
 
 async fn sandbox(settings: &Settings) -> Vec<Finding> {

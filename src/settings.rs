@@ -246,6 +246,10 @@ pub(crate) struct EventsSection {
     pub(crate) source: String,
     /// Whether they are written to the data directory.
     pub(crate) journal: bool,
+    /// RabbitMQ's URL and exchange.
+    pub(crate) rabbitmq: Option<(String, String)>,
+    /// Redis' URL, stream, and how many events it keeps.
+    pub(crate) redis: Option<(String, String, Option<u64>)>,
 }
 
 /// Webhooks.

@@ -12,7 +12,7 @@ use oms_contract::search::{self, Kind};
 use oms_domain::Instant;
 use oms_gateways::carrier::Carrier;
 use oms_gateways::carrier::http::HttpCarrier;
-use oms_gateways::events::{EventSink, JournalSink};
+use oms_gateways::events::{EventSink, JournalSink, RabbitSink, RedisSink};
 use oms_gateways::mail::{MailFolder, Mailer, SmtpMailer};
 use oms_gateways::payment::PaymentGateway;
 use oms_gateways::payment::stripe::StripePayments;
@@ -129,9 +129,16 @@ fn gateways(settings: &Settings, sandbox: &Sandbox) -> anyhow::Result<Gateways> 
 
 /// Where events go.
 pub(crate) fn sinks(settings: &Settings) -> Vec<Arc<dyn EventSink>> {
+    let section = &settings.events;
     let mut sinks: Vec<Arc<dyn EventSink>> = Vec::new();
-    if settings.events.journal {
+    if section.journal {
         sinks.push(Arc::new(JournalSink::in_directory(&settings.data_dir)));
+    }
+    if let Some((url, exchange)) = &section.rabbitmq {
+        sinks.push(Arc::new(RabbitSink::new(url, exchange)));
+    }
+    if let Some((url, stream, kept)) = &section.redis {
+        sinks.push(Arc::new(RedisSink::new(url, stream, *kept)));
     }
     sinks
 }

@@ -170,9 +170,20 @@ pub(super) fn events(layers: &Layers) -> Result<EventsSection, SettingsError> {
         let fits = (1..=NAME_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
         fits.then(|| text.to_owned())
     };
+    let word = "1 to 200 visible ASCII characters";
+    let amqp = layers.optional("amqp.url", "amqp://USER:PASSWORD@HOST/VHOST", url_of(&["amqp://", "amqps://"]))?;
+    let exchange = layers.value("amqp.exchange", word, plain)?;
+    let redis = layers.optional("redis.url", "redis://HOST:PORT", url_of(&["redis://", "rediss://"]))?;
+    let stream = layers.optional("redis.stream", word, plain)?;
+    if stream.is_some() && redis.is_none() {
+        return Err(layers.bad("redis.stream", "empty unless redis.url is set"));
+    }
+    let kept = layers.optional("redis.stream_max", "a whole number from 1000 on, or empty", |t| bounded(t, 1_000, u64::MAX))?;
     Ok(EventsSection {
-        source: layers.value("events.source", "1 to 200 visible ASCII characters", plain)?,
+        source: layers.value("events.source", word, plain)?,
         journal: layers.value("events.journal", YES_OR_NO, yes_or_no)?,
+        rabbitmq: amqp.map(|url| (url, exchange)),
+        redis: redis.zip(stream).map(|(url, stream)| (url, stream, kept)),
     })
 }
 

@@ -1,10 +1,15 @@
 //! Where events go: a trait, and the sinks behind it. Every event may come twice, under the same id and with the same bytes.
 
 mod journal;
+mod rabbitmq;
+mod redis_stream;
 
 pub use journal::JournalSink;
+pub use rabbitmq::RabbitSink;
+pub use redis_stream::RedisSink;
 
 use async_trait::async_trait;
+use std::collections::BTreeSet;
 
 /// An event on its way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +58,22 @@ pub trait EventSink: Send + Sync {
     async fn check(&self) -> Result<(), String>;
 }
 
+/// Cuts events into runs in which no subject comes twice, at most `most` long: what is inside a run may be on its way at once.
+fn runs(events: &[Event], most: usize) -> Vec<&[Event]> {
+    let (mut runs, mut begin, mut seen) = (Vec::new(), 0, BTreeSet::new());
+    for (at, event) in events.iter().enumerate() {
+        if at - begin == most || !seen.insert(event.subject.as_str()) {
+            runs.push(&events[begin..at]);
+            begin = at;
+            seen = BTreeSet::from([event.subject.as_str()]);
+        }
+    }
+    if begin < events.len() {
+        runs.push(&events[begin..]);
+    }
+    runs
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -66,5 +87,14 @@ pub(crate) mod tests {
             kind: "oms.order.placed.v1".to_owned(),
             subject: subject.to_owned(),
         }
+    }
+
+    #[test]
+    fn a_run_holds_each_subject_once() {
+        let events = [event("a", 1), event("b", 1), event("a", 2), event("c", 1), event("d", 1), event("e", 1)];
+        let lengths: Vec<usize> = runs(&events, 3).iter().map(|run| run.len()).collect();
+        assert_eq!(lengths, [2, 3, 1]);
+        assert_eq!(runs(&events, 3).concat(), events);
+        assert!(runs(&[], 3).is_empty());
     }
 }

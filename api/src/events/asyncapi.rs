@@ -5,6 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::schema::{ENVELOPE, data_schema, envelope_schema};
 
+/// The exchange that the document names; another one is a setting.
+const EXCHANGE: &str = "oms.events";
+
 const MEDIA_TYPE: &str = "application/cloudevents+json";
 
 /// The document, AsyncAPI 3.0.
@@ -23,8 +26,8 @@ pub fn asyncapi() -> Value {
         "info": {
             "title": "oms events",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "What happens to orders and stock: at least once, in order per subject, without gaps. The same bytes reach webhooks, the \
-                            journal and readers of `GET /v1/events`.",
+            "description": "What happens to orders and stock: at least once, in order per subject, without gaps. The same bytes reach RabbitMQ \
+                            (routing key: the type), Redis Streams, webhooks and readers of `GET /v1/events`.",
             "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
         },
         "defaultContentType": MEDIA_TYPE,
@@ -70,6 +73,13 @@ fn channel(name: &str, kind: &str) -> Value {
         "title": kind,
         "description": meaning(kind),
         "messages": messages,
+        "bindings": {
+            "amqp": {
+                "is": "routingKey",
+                "exchange": {"name": EXCHANGE, "type": "topic", "durable": true, "autoDelete": false},
+                "bindingVersion": "0.3.0",
+            },
+        },
     })
 }
 

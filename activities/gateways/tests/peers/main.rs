@@ -5,6 +5,7 @@
 
 mod localstripe;
 mod peer;
+mod sinks;
 mod smtp;
 mod stripe_client;
 mod twilio;

@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
-
 /// A crate of ours: its floor, its folder, which of our crates it may use, and which of others it owns.
 struct Room {
     name: &'static str,
@@ -186,6 +184,7 @@ const ROOMS: [Room; 10] = [
             "humantime",
             "indicatif",
             "rand",
+            "regex-syntax",
             "reqwest",
             "rustls",
             "serde",
@@ -234,15 +233,21 @@ pub fn table(document: &str, header: &[&str]) -> Vec<Vec<String>> {
     rows
 }
 
-fn metadata() -> Metadata {
-    // neither the network nor a resolved graph is needed to see what each crate lists
-    let manifest = root().join("Cargo.toml");
-    MetadataCommand::new().manifest_path(manifest).no_deps().other_options(["--offline".to_owned()]).exec().unwrap()
-}
-
-/// What a crate lists outside of its tests.
-fn listed(package: &Package) -> BTreeSet<&str> {
-    package.dependencies.iter().filter(|d| d.kind != DependencyKind::Development).map(|d| d.name.as_str()).collect()
+/// What each crate of ours lists outside of its tests, by its name.
+fn listed() -> BTreeMap<String, BTreeSet<String>> {
+    // neither the network nor a resolved graph is needed for that
+    let cargo = std::process::Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline", "--manifest-path"])
+        .arg(root().join("Cargo.toml"))
+        .output()
+        .unwrap();
+    let metadata: serde_json::Value = serde_json::from_slice(&cargo.stdout).expect("cargo's own words");
+    let name = |value: &serde_json::Value| value["name"].as_str().unwrap().to_owned();
+    let of = |package: &serde_json::Value| {
+        let all = package["dependencies"].as_array().unwrap().iter();
+        (name(package), all.filter(|d| d["kind"] != "dev").map(name).collect())
+    };
+    metadata["packages"].as_array().unwrap().iter().map(of).collect()
 }
 
 /// Everything about these dependencies that the floors do not allow.
@@ -267,11 +272,10 @@ fn violations<'a>(listed: impl IntoIterator<Item = (&'a str, BTreeSet<&'a str>)>
 
 #[test]
 fn dependencies_only_point_down_and_stay_with_their_owner() {
-    let metadata = metadata();
-    let packages = metadata.workspace_packages();
-    let names: BTreeSet<&str> = packages.iter().map(|package| package.name.as_str()).collect();
+    let listed = listed();
+    let names: BTreeSet<&str> = listed.keys().map(String::as_str).collect();
     assert_eq!(names, ROOMS.iter().map(|room| room.name).collect::<BTreeSet<_>>(), "every crate has its room");
-    let found = violations(packages.iter().map(|package| (package.name.as_str(), listed(package))));
+    let found = violations(listed.iter().map(|(name, of)| (name.as_str(), of.iter().map(String::as_str).collect())));
     assert!(found.is_empty(), "the floors of ARCHITECTURE.md are broken:\n{}", found.join("\n"));
 }
 
@@ -428,4 +432,22 @@ fn documents_name_only_files_that_exist() {
             }
         }
     }
+}
+
+#[test]
+fn what_is_not_ours_is_built_once_for_both_commands_of_the_readme() {
+    let tree = |selection: &[&str]| -> BTreeSet<String> {
+        let cargo = std::process::Command::new(env!("CARGO"))
+            .args(["tree", "--offline", "--locked", "--prefix", "none", "--format", "{p} {f}"])
+            .args(selection)
+            .current_dir(root())
+            .output()
+            .unwrap();
+        assert!(cargo.status.success(), "{}", String::from_utf8_lossy(&cargo.stderr));
+        let text = String::from_utf8(cargo.stdout).unwrap();
+        text.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
+    };
+    let (run, test) = (tree(&["--edges", "normal"]), tree(&["--workspace", "--edges", "normal,dev"]));
+    let twice: Vec<_> = run.difference(&test).collect();
+    assert!(twice.is_empty(), "`cargo run` asks for other features than `cargo test`, so these are built twice: {twice:?}");
 }

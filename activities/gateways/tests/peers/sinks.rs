@@ -87,10 +87,8 @@ fn redis_server(dir: PathBuf, port: u16) -> Broker {
 }
 
 async fn consumer(url: &str) -> (Connection, Channel) {
-    let connection = until("the broker accepts", || async {
-        Connection::connect(url, ConnectionProperties::default()).await.ok()
-    })
-    .await;
+    let connection =
+        until("the broker accepts", || async { Connection::connect(url, ConnectionProperties::default()).await.ok() }).await;
     let channel = connection.create_channel().await.unwrap();
     (connection, channel)
 }

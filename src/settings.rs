@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use oms_activities::breaker::Rules;
 use oms_contract::start::{Deadlines, Patience, Policies};
 use oms_domain::customer::Email;
 use oms_domain::message::Locale;
@@ -25,8 +26,8 @@ use oms_workers::{Alerts, WebhookPolicy};
 
 use crate::http::ApiTarget;
 use read::{
-    YES_OR_NO, alerts, bounded, channels, deadlines, duration, events, filter, listen, optional_duration, patience, policies,
-    retention, risk, shop, strategy, temporal, url_of, webhooks, yes_or_no,
+    YES_OR_NO, alerts, bounded, breakers, channels, deadlines, duration, events, filter, listen, optional_duration, patience,
+    policies, retention, risk, shop, strategy, temporal, url_of, webhooks, yes_or_no,
 };
 
 pub(crate) use layers::{DEFAULTS, Layers, variable_of};
@@ -119,6 +120,8 @@ pub(crate) struct Settings {
     pub(crate) authorization_lifetime: Duration,
     /// Retry pauses and attempt limits.
     pub(crate) patience: Patience,
+    /// When a party that fails is left alone.
+    pub(crate) breakers: Rules,
     /// What is decided when nobody does.
     pub(crate) policies: Policies,
     /// Deadlines and policies of orders of some channels, by the channel's name.
@@ -339,6 +342,7 @@ impl Settings {
             deadlines: deadlines(&layers)?,
             authorization_lifetime: duration(&layers, "deadlines.authorization")?,
             patience: patience(&layers)?,
+            breakers: breakers(&layers)?,
             policies: policies(&layers)?,
             channels: channels(&layers)?,
             strategy: strategy(&layers)?,

@@ -184,8 +184,8 @@ pub(crate) fn parts(settings: &Settings, client: Client, store: Store, sandbox: 
     };
     Ok(Parts {
         client,
+        gateways: gateways(settings, sandbox)?.guarded(&store, &clock(), settings.breakers)?,
         store,
-        gateways: gateways(settings, sandbox)?,
         clock: clock(),
         tuning,
         patience: settings.patience,

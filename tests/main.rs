@@ -10,6 +10,7 @@ mod backorders;
 mod bend_resets;
 mod bend_sweeps;
 mod bends;
+mod circuits;
 mod events;
 mod funds;
 mod holds;

@@ -3,16 +3,21 @@
 use oms_contract::failure::{FailureKind, RetryClass};
 use oms_gateways::GatewayError;
 use oms_store::StoreError;
+use std::time::Duration;
 use temporalio_common::error::ApplicationFailure;
 use temporalio_sdk::activities::ActivityError;
 
 /// A failure of a kind. The sentence is shown in the Temporal UI and kept in the history, so it is ours: what drivers and outside
 /// parties said goes to the log only, because it may quote personal data.
 fn fail(kind: FailureKind, sentence: &'static str) -> ActivityError {
+    fail_until(kind, sentence, None)
+}
+
+/// The same, with the pause that the engine keeps before the next attempt in place of its own.
+fn fail_until(kind: FailureKind, sentence: &'static str, again_in: Option<Duration>) -> ActivityError {
     let final_ = kind.retry() == RetryClass::AfterAPerson;
-    ActivityError::application(
-        ApplicationFailure::builder(sentence).type_name(kind.name().to_owned()).non_retryable(final_).build(),
-    )
+    let failure = ApplicationFailure::builder(sentence).type_name(kind.name().to_owned()).non_retryable(final_);
+    ActivityError::application(failure.maybe_next_retry_delay(again_in).build())
 }
 
 /// What the engine hears when the store could not answer.
@@ -33,10 +38,18 @@ pub fn store(error: StoreError) -> ActivityError {
 
 /// What the engine hears when an outside party gave no answer.
 pub fn gateway(error: GatewayError) -> ActivityError {
-    tracing::warn!(%error, "gateway");
     match error {
-        GatewayError::Unavailable { .. } => fail(FailureKind::Unavailable, "the outside party does not answer"),
+        // its circuit has said why, once
+        GatewayError::LeftAlone { again_in } => {
+            let sentence = "the outside party is left alone until its circuit closes";
+            fail_until(FailureKind::Unavailable, sentence, Some(again_in))
+        }
+        GatewayError::Unavailable { .. } => {
+            tracing::warn!(%error, "gateway");
+            fail(FailureKind::Unavailable, "the outside party does not answer")
+        }
         GatewayError::UnknownOutcome { .. } => {
+            tracing::warn!(%error, "gateway");
             fail(FailureKind::UnknownOutcome, "the outside party's answer was lost; the next attempt asks it by the key")
         }
     }

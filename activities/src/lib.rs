@@ -3,6 +3,7 @@
 //! Every activity may run twice, also twice at once: effects carry a key made of order, step and revision, and the store's verbs
 //! are idempotent. What outside parties answered is mapped here; nothing is decided here.
 
+pub mod breaker;
 pub mod failure;
 pub mod inventory;
 pub mod notifications;

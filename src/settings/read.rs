@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use oms_activities::breaker::Rules;
 use oms_contract::start::{Deadlines, Patience, Policies};
 use oms_domain::customer::Email;
 use oms_domain::message::Locale;
@@ -14,6 +15,7 @@ use oms_domain::risk::RiskRules;
 use oms_domain::shortage::Decision;
 use oms_domain::stock::Strategy;
 use oms_gateways::templates::TimeZone;
+use oms_store::Pauses;
 use oms_temporal::connect::{ApiKey, TlsSettings};
 use oms_workers::{Alerts, WebhookPolicy};
 
@@ -138,6 +140,16 @@ pub(super) fn patience(layers: &Layers) -> Result<Patience, SettingsError> {
         sql_attempt: duration(layers, "retry.sql_attempt")?,
         gateway_attempt: duration(layers, "retry.gateway_attempt")?,
         local_record: duration(layers, "retry.local_record")?,
+    })
+}
+
+pub(super) fn breakers(layers: &Layers) -> Result<Rules, SettingsError> {
+    Ok(Rules {
+        calls: layers.value("breakers.calls", "a whole number from 2 to 10000", |t| bounded(t, 2, 10_000))?,
+        failed_percent: layers.value("breakers.failed_percent", "percent from 1 to 100", |t| bounded(t, 1, 100))?,
+        pauses: Pauses { first: duration(layers, "breakers.first_pause")?, most: duration(layers, "breakers.longest_pause")? },
+        resume_per_second: layers
+            .value("breakers.resume_per_second", "a whole number from 1 to 100000", |t| bounded(t, 1, 100_000))?,
     })
 }
 

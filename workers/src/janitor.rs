@@ -12,6 +12,8 @@ use crate::Parts;
 
 /// Nothing younger is deleted, whatever is set.
 const FLOOR: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// Calls that had to wait for their turn are forgotten so long after it.
+const PARKED_KEPT: Duration = Duration::from_secs(3_600);
 /// Rows per transaction, orders per page.
 const BATCH: u32 = 200;
 /// Pause between two batches, so that the shop's own work goes first.
@@ -84,6 +86,9 @@ async fn ages(parts: &Parts) -> Retention {
 async fn sweep(store: &Store, ages: Retention, now: Instant) -> Result<(), StoreError> {
     // others' reports may name people, and nobody asks for them again: whatever is set
     while store.purge_inbound(now - FLOOR, BATCH).await? >= u64::from(BATCH) {
+        tokio::time::sleep(BREATH).await;
+    }
+    while store.purge_parked_calls(now - PARKED_KEPT, BATCH).await? >= u64::from(BATCH) {
         tokio::time::sleep(BREATH).await;
     }
     if let Some(age) = ages.outbox {

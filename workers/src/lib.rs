@@ -29,6 +29,7 @@ pub use reconciler::Reconciliation;
 
 use futures::future::{FutureExt, select_all};
 use oms_activities::Clock;
+use oms_activities::breaker::{BadRules, Breaker, Guarded, Rules};
 use oms_activities::notifications::Shop;
 use oms_contract::names::Queue;
 use oms_contract::start::Patience;
@@ -36,7 +37,7 @@ use oms_gateways::carrier::Carrier;
 use oms_gateways::mail::Mailer;
 use oms_gateways::payment::PaymentGateway;
 use oms_gateways::sms::Texter;
-use oms_store::Store;
+use oms_store::{Party, Store};
 use oms_temporal::worker::{WorkerError, WorkerThread, WorkerTuning, runtime, worker_options};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -61,6 +62,23 @@ pub struct Gateways {
     pub texter: Arc<dyn Texter>,
     /// The shop as its messages show it.
     pub shop: Shop,
+}
+
+impl Gateways {
+    /// With a breaker before each party, which shares its circuit with all others of the same store.
+    ///
+    /// # Errors
+    /// [`BadRules`].
+    pub fn guarded(self, store: &Store, clock: &Clock, rules: Rules) -> Result<Self, BadRules> {
+        let breaker = |party| Breaker::new(party, store.clone(), clock.clone(), rules);
+        Ok(Self {
+            payments: Arc::new(Guarded::new(self.payments, breaker(Party::Payment)?)),
+            carrier: Arc::new(Guarded::new(self.carrier, breaker(Party::Carrier)?)),
+            mailer: Arc::new(Guarded::new(self.mailer, breaker(Party::Mail)?)),
+            texter: Arc::new(Guarded::new(self.texter, breaker(Party::Sms)?)),
+            shop: self.shop,
+        })
+    }
 }
 
 /// What workers are made of.

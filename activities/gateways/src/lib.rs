@@ -2,7 +2,8 @@
 //!
 //! The rules of this room: every operation carries an idempotency key and may be called any number of times; *refused* is
 //! an answer, not an error; and a party that does not answer is either [`GatewayError::Unavailable`] (nothing happened)
-//! or [`GatewayError::UnknownOutcome`] (ask again under the same key, or look the key up, never assume).
+//! or [`GatewayError::UnknownOutcome`] (ask again under the same key, or look the key up, never assume). No party says
+//! [`GatewayError::LeftAlone`]: whoever stands before it does.
 
 pub mod carrier;
 pub mod events;
@@ -18,6 +19,8 @@ pub mod sms;
 pub mod templates;
 mod web;
 pub mod webhook;
+
+use std::time::Duration;
 
 pub use web::WebError;
 
@@ -35,6 +38,12 @@ pub enum GatewayError {
     UnknownOutcome {
         /// What was seen.
         detail: String,
+    },
+    /// The party was not asked: it has failed so often that it is left alone for now.
+    #[error("left alone for {again_in:?}")]
+    LeftAlone {
+        /// When to come back: earlier is no use.
+        again_in: Duration,
     },
 }
 

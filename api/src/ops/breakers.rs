@@ -2,9 +2,10 @@
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
+use oms_domain::Instant;
 use oms_domain::ids::Invalid;
 use oms_domain::life::Why;
-use oms_store::{Dependency, Switch, SwitchState};
+use oms_store::{Circuit, Dependency, Switch, SwitchState};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -22,13 +23,37 @@ pub(crate) struct Breaker {
     /// `payment`, `carrier`, `messages` or `stock`.
     #[schema(value_type = String, example = "carrier")]
     dependency: &'static str,
-    /// `open`: paused by a person, nothing gets through. `closed`: runs by a person's word. `auto`: runs.
+    /// `open`: paused by a person, nothing gets through. `closed`: runs by a person's word, whatever its parties' circuits say. `auto`: runs,
+    /// and leaves a party alone whose circuit is open.
     #[schema(value_type = String, example = "auto")]
     state: &'static str,
     /// Why; `null` while nobody ever set it.
     reason: Option<String>,
     actor: Option<String>,
     changed_at: Option<DateTime<Utc>>,
+    /// The outside parties that such activities call, each with what is observed of it. `stock` has none.
+    circuits: Vec<CircuitView>,
+}
+
+/// How an outside party fares.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CircuitView {
+    /// `payment`, `carrier`, `mail` or `sms`.
+    #[schema(value_type = String, example = "carrier")]
+    party: &'static str,
+    /// `closed`: calls get through. `open`: it fails, and is left alone until `retry_at`. `half_open`: one call is finding out.
+    #[schema(value_type = String, example = "closed")]
+    state: &'static str,
+    /// Since when it is open, or closed again; `null`: it was never open.
+    since: Option<DateTime<Utc>>,
+    /// When the next call may try, while it is open.
+    retry_at: Option<DateTime<Utc>>,
+    /// How often in a row it opened.
+    openings: u64,
+    /// Calls that wait for their turn.
+    parked: u64,
+    /// What was seen when it opened last.
+    reason: Option<String>,
 }
 
 /// Every class of activities.
@@ -48,13 +73,35 @@ pub(crate) struct SetBreaker {
     reason: String,
 }
 
-impl From<Switch> for Breaker {
-    fn from(switch: Switch) -> Self {
+impl CircuitView {
+    fn new(circuit: &Circuit, now: Instant) -> Self {
+        let probed = circuit.probe_until.is_some_and(|until| until > now);
+        Self {
+            party: circuit.party.as_str(),
+            state: if probed { "half_open" } else { circuit.state.as_str() },
+            since: circuit.since,
+            retry_at: circuit.retry_at,
+            openings: circuit.openings,
+            parked: circuit.parked,
+            reason: circuit.reason.clone(),
+        }
+    }
+}
+
+impl Breaker {
+    fn new(switch: Switch, circuits: &[Circuit], now: Instant) -> Self {
+        let circuits = circuits.iter().filter(|c| c.party.dependency() == switch.dependency);
+        let circuits = circuits.map(|c| CircuitView::new(c, now)).collect();
         let (reason, actor, changed_at) = match switch.set {
             Some(set) => (Some(set.reason), Some(set.actor), Some(set.at)),
             None => (None, None, None),
         };
-        Self { dependency: switch.dependency.as_str(), state: switch.state.as_str(), reason, actor, changed_at }
+        Self { dependency: switch.dependency.as_str(), state: switch.state.as_str(), reason, actor, changed_at, circuits }
+    }
+
+    async fn of(switch: Switch, state: &AppState) -> Result<axum::Json<Self>, Problem> {
+        let now = state.now();
+        Ok(axum::Json(Self::new(switch, &state.store.circuits(now).await?, now)))
     }
 }
 
@@ -70,8 +117,9 @@ fn dependency(name: &str) -> Result<Dependency, Problem> {
     responses((status = 200, description = "Every class of activities", body = Breakers))
 )]
 pub(crate) async fn list(State(state): State<AppState>) -> Result<axum::Json<Breakers>, Problem> {
-    let switches = state.store.switches().await?;
-    Ok(axum::Json(Breakers { data: switches.into_iter().map(Breaker::from).collect() }))
+    let now = state.now();
+    let (switches, circuits) = (state.store.switches().await?, state.store.circuits(now).await?);
+    Ok(axum::Json(Breakers { data: switches.into_iter().map(|switch| Breaker::new(switch, &circuits, now)).collect() }))
 }
 
 /// Read a breaker
@@ -83,7 +131,7 @@ pub(crate) async fn list(State(state): State<AppState>) -> Result<axum::Json<Bre
     responses((status = 200, description = "Where it stands", body = Breaker))
 )]
 pub(crate) async fn read(State(state): State<AppState>, Path(name): Path<String>) -> Result<axum::Json<Breaker>, Problem> {
-    Ok(axum::Json(state.store.switch(dependency(&name)?).await?.into()))
+    Breaker::of(state.store.switch(dependency(&name)?).await?, &state).await
 }
 
 /// Pause a class of activities for everybody, or let it go on
@@ -107,7 +155,7 @@ pub(crate) async fn put(
     let (wanted, reason) = body.parse()?;
     let switch = state.store.set_switch(dependency, wanted, reason.as_str(), ACTOR, state.now()).await?;
     tracing::warn!(dependency = name, state = wanted.as_str(), "a breaker was set");
-    Ok(axum::Json(switch.into()))
+    Breaker::of(switch, &state).await
 }
 
 impl SetBreaker {

@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write};
 use std::time::{Duration, Instant};
 
-use oms_store::{Result, Store};
+use oms_store::{CircuitState, Result, Store};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -21,12 +21,12 @@ pub(crate) struct Gauges {
 
 impl Gauges {
     /// The counts, at most a few seconds old; older ones, or none, while the database does not answer.
-    pub(crate) async fn render(&self, store: &Store) -> String {
+    pub(crate) async fn render(&self, store: &Store, now: oms_domain::Instant) -> String {
         let mut last = self.last.lock().await;
         if let Some((_, text)) = last.as_ref().filter(|(at, _)| at.elapsed() < GOOD_FOR) {
             return text.clone();
         }
-        let text = match timeout(COUNT_MAX, count(store)).await {
+        let text = match timeout(COUNT_MAX, count(store, now)).await {
             Ok(Ok(text)) => text,
             Ok(Err(error)) => {
                 tracing::debug!(%error, "orders could not be counted");
@@ -40,7 +40,7 @@ impl Gauges {
     }
 }
 
-async fn count(store: &Store) -> Result<String> {
+async fn count(store: &Store, now: oms_domain::Instant) -> Result<String> {
     let mut text = String::new();
     let rows = store.count_orders_by_status().await?;
     family(&mut text, "oms_orders", "Orders by status", rows.iter().map(|(s, n)| (label("status", s), *n)));
@@ -62,6 +62,11 @@ async fn count(store: &Store) -> Result<String> {
     );
     let waiting = [(label("for", "sinks"), store.count_unpublished_events().await?)];
     family(&mut text, "oms_events_waiting", "Events that have not reached every sink yet", waiting.into_iter());
+    let circuits = store.circuits(now).await?;
+    let open = circuits.iter().map(|c| (label("party", c.party.as_str()), u64::from(c.state == CircuitState::Open)));
+    family(&mut text, "oms_circuit_open", "Parties that are left alone because they fail", open);
+    let parked = circuits.iter().map(|c| (label("party", c.party.as_str()), c.parked));
+    family(&mut text, "oms_circuit_parked", "Calls that wait until their party may be called", parked);
     Ok(text)
 }
 

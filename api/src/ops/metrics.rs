@@ -18,6 +18,6 @@ use crate::state::AppState;
 )]
 pub(crate) async fn metrics(State(state): State<AppState>) -> Response {
     state.metrics.run_upkeep();
-    let text = format!("{}{}", state.metrics.render(), state.gauges.render(&state.store).await);
+    let text = format!("{}{}", state.metrics.render(), state.gauges.render(&state.store, state.now()).await);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

@@ -202,7 +202,7 @@ impl Texter for TwilioTexter {
         match &sent {
             Err(GatewayError::UnknownOutcome { .. }) => self.doubt(&sms.message_id, began),
             // the doubt about an earlier attempt stays until one is answered
-            Err(GatewayError::Unavailable { .. }) => {}
+            Err(GatewayError::Unavailable { .. } | GatewayError::LeftAlone { .. }) => {}
             Ok(_) => drop(self.doubts().remove(&sms.message_id)),
         }
         sent

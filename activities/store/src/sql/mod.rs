@@ -14,6 +14,7 @@ pub(crate) mod catalogue;
 pub(crate) mod chain;
 pub(crate) mod change;
 pub(crate) mod changes;
+pub(crate) mod circuits;
 pub(crate) mod comparison;
 pub(crate) mod deliveries;
 pub(crate) mod departures;

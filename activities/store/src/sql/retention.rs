@@ -74,6 +74,12 @@ pub(crate) async fn inbound(pools: &Pools, before: Instant, limit: u32) -> Resul
     purge(pools, statement, before, limit).await
 }
 
+pub(crate) async fn parked_calls(pools: &Pools, before: Instant, limit: u32) -> Result<u64> {
+    let statement = "DELETE FROM parked_calls WHERE (party, key) IN (
+        SELECT party, key FROM parked_calls WHERE due_at < $1 ORDER BY due_at, party, key LIMIT $2)";
+    purge(pools, statement, before, limit).await
+}
+
 pub(crate) async fn alerts(pools: &Pools, before: Instant, limit: u32) -> Result<u64> {
     let statement = "DELETE FROM alerts WHERE (id, way) IN (
         SELECT id, way FROM alerts WHERE created_at < $1 ORDER BY created_at, id, way LIMIT $2)";

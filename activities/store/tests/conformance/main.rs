@@ -28,6 +28,7 @@ macro_rules! on_both {
 
 mod backorders;
 mod changes;
+mod circuits;
 mod imports;
 mod inbound;
 mod intake;

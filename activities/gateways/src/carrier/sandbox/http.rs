@@ -162,7 +162,7 @@ fn read<T: serde::de::DeserializeOwned>(body: &str) -> Result<T, Refusal> {
 
 fn unanswered(error: GatewayError) -> Refusal {
     match error {
-        GatewayError::Unavailable { .. } => (503, "unavailable"),
+        GatewayError::Unavailable { .. } | GatewayError::LeftAlone { .. } => (503, "unavailable"),
         GatewayError::UnknownOutcome { .. } => (500, "internal"),
     }
 }

@@ -96,7 +96,7 @@ impl From<GatewayError> for Refusal {
     fn from(error: GatewayError) -> Self {
         // as Stripe's: what it says of itself tells nothing about the effect
         match error {
-            GatewayError::Unavailable { .. } => Self::new(503, "api_error", "unavailable", None),
+            GatewayError::Unavailable { .. } | GatewayError::LeftAlone { .. } => Self::new(503, "api_error", "unavailable", None),
             GatewayError::UnknownOutcome { .. } => Self::new(500, "api_error", "internal", None),
         }
     }

@@ -130,7 +130,9 @@ impl SandboxPayments {
                 let code = if code == "authorization_expired" { "capture_charge_authorization_expired" } else { code.as_str() };
                 return Err(Refusal::invalid(code, None));
             }
-            Err(GatewayError::Unavailable { .. }) => return Err(taken.err().map_or_else(unexpected_state, Refusal::from)),
+            Err(GatewayError::Unavailable { .. } | GatewayError::LeftAlone { .. }) => {
+                return Err(taken.err().map_or_else(unexpected_state, Refusal::from));
+            }
             Ok(Capture::Taken { .. }) | Err(GatewayError::UnknownOutcome { .. }) => {}
         }
         self.note(id, given).await?;

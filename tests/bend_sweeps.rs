@@ -287,8 +287,8 @@ impl Story {
         match self.bend {
             Bend::Assess => world.order(&self.id).await.life.status == Status::InReview,
             Bend::EditChange | Bend::ShortageChange => {
-                let change = sqlx::query_scalar::<_, i64>("SELECT last_change FROM promises WHERE order_id = $1");
-                change.bind(self.id.as_str()).fetch_one(&mut bench.connection().await).await.unwrap() > 0
+                let change = "SELECT last_change FROM promises WHERE order_id = $1";
+                world.sql().await.number(change, self.id.as_str()).await > 0
             }
             Bend::EditAuthorize | Bend::RenewAuthorize => self.gateway_did(bench, OperationKind::Authorize).await > 1,
             Bend::EditVoid | Bend::RenewVoid | Bend::ReleaseRest => self.gateway_did(bench, OperationKind::Void).await > 0,
@@ -384,14 +384,14 @@ async fn balanced(bench: Bench) {
 async fn make(bench: &Bench, bend: Bend, mode: FaultMode) {
     match bend.trouble() {
         Some(trouble) => bench.make(trouble, mode).await,
-        None => bench.sql("ALTER TABLE orders RENAME COLUMN bill_to TO trouble".to_owned()).await,
+        None => bench.world.sql().await.execute("ALTER TABLE orders RENAME COLUMN bill_to TO trouble").await,
     }
 }
 
 async fn mend(bench: &Bench, bend: Bend) {
     match bend.trouble() {
         Some(trouble) => bench.mend(trouble).await,
-        None => bench.sql("ALTER TABLE orders RENAME COLUMN trouble TO bill_to".to_owned()).await,
+        None => bench.world.sql().await.execute("ALTER TABLE orders RENAME COLUMN trouble TO bill_to").await,
     }
 }
 

@@ -3,14 +3,12 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::TcpStream;
-use std::path::Path;
 use std::time::Duration;
 
 use oms_domain::ids::OrderId;
 use oms_temporal::worker::WorkerTuning;
 use reqwest::Method;
 use serde_json::{Value, json};
-use sqlx::{ConnectOptions, Connection};
 
 use crate::support::http::{Answer, Http, order, order_of};
 use crate::support::roles::{Place, Process};
@@ -63,13 +61,9 @@ async fn import_where(http: &Http, path: &str, what: &str, within: Duration, hol
 }
 
 /// Rows whose body is still kept.
-async fn kept(dir: &Path) -> i64 {
-    let options: sqlx::sqlite::SqliteConnectOptions = format!("sqlite:{}", dir.join("oms.db").display()).parse().unwrap();
-    let mut connection = options.connect().await.unwrap();
-    let kept = sqlx::query_scalar("SELECT COUNT(*) FROM import_rows WHERE content IS NOT NULL");
-    let kept = kept.fetch_one(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
-    kept
+async fn kept(world: &World) -> i64 {
+    let kept = "SELECT COUNT(*) FROM import_rows WHERE content IS NOT NULL AND upload <> $1";
+    world.sql().await.number(kept, "none").await
 }
 
 /// Imports `rows` orders with a kill in the middle.
@@ -92,7 +86,7 @@ async fn imported(rows: usize, within: Duration) {
     let unknown = (1..=rows).filter(|n| refused(*n)).count();
     assert_eq!((&done["placed"], &done["refused"], &done["pending"]), (&json!(rows - unknown), &json!(unknown), &json!(0)));
     assert!(done["rate"].as_f64().unwrap() > 0.0 && done["finished_at"].is_string(), "{done}");
-    assert_eq!(kept(world.dir.path()).await, 0, "what is settled is not kept");
+    assert_eq!(kept(&world).await, 0, "what is settled is not kept");
 
     let shown: Vec<Value> = http.pages(&format!("{path}/rows?limit=100")).await.into_iter().flatten().collect();
     assert_eq!(shown.iter().map(|row| row["row"].as_u64().unwrap() as usize).collect::<Vec<_>>(), (1..=rows).collect::<Vec<_>>());

@@ -9,6 +9,7 @@ use std::time::Duration;
 use oms_domain::order::Status;
 use oms_store::Store;
 
+use crate::support::database::database;
 use crate::support::engine::{free_port, tools};
 use crate::support::roles::{Place, Process};
 use crate::support::shop::{Fate, Shop};
@@ -41,7 +42,7 @@ async fn in_flight(store: &Store) -> usize {
 async fn a_hundred_orders_survive_twenty_killed_workers_and_a_killed_engine() {
     let dir = tempfile::tempdir().unwrap();
     let port = free_port();
-    let database = format!("sqlite:{}", dir.path().join("oms.db").display());
+    let database = database(dir.path()).await;
     let place = Place::new(dir.path(), &format!("127.0.0.1:{port}"), "oms", &database)
         .with("OMS__RETRY__SQL_ATTEMPT", "3s")
         .with("OMS__RETRY__GATEWAY_ATTEMPT", "5s");

@@ -494,12 +494,11 @@ async fn a_database_that_is_locked_for_seconds_parks_orders() {
     let world = World::new().await;
     world.shelf("mug", "berlin", 10, 1999).await;
     let id = world.place("one", "pm_card_visa", &[("mug", 1)]).await;
-    let url = format!("sqlite:{}", world.dir.path().join("oms.db").display());
-    let mut thief = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
-    sqlx::query("BEGIN EXCLUSIVE").execute(&mut thief).await.unwrap();
+    let mut thief = world.sql().await;
+    thief.lock().await;
     // the outage itself: longer than the database waits for a lock and than a record tries on its own worker
     tokio::time::sleep(Duration::from_secs(12)).await;
-    sqlx::query("ROLLBACK").execute(&mut thief).await.unwrap();
+    thief.unlock().await;
     booked(&world, &id).await;
     world.scan(&id, 1, ScanType::Delivered).await;
     assert_eq!(world.ends(&id).await.status, Status::Completed);

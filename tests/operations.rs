@@ -175,9 +175,7 @@ async fn an_order_whose_row_cannot_be_read_is_seen_and_so_are_others() {
         terminate(&world, &id).await;
         orders.push(id);
     }
-    let url = format!("sqlite:{}", world.dir.path().join("oms.db").display());
-    let mut sql = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
-    sqlx::query("UPDATE orders SET life = '{}' WHERE id = $1").bind(orders[0].as_str()).execute(&mut sql).await.unwrap();
+    world.sql().await.change("UPDATE orders SET life = '{}' WHERE id = $1", orders[0].as_str()).await;
     let filter = ItemFilter { kind: Some(TERMINATED.into()), state: Some(ItemState::Open), ..Default::default() };
     let items = until("both are seen", PATIENT, || async {
         Some(world.store.review_items(&filter, None, 9).await.unwrap()).filter(|items| items.len() == 2)
@@ -267,10 +265,8 @@ async fn messages_outlive_the_run_of_their_batch() {
     assert_eq!(sent.batch_id.as_ref(), Some(&batch), "another run of the same batch");
     tokio::time::timeout(PATIENT, run.get_result(Default::default())).await.unwrap().unwrap();
     // a run that has ended and left a message behind sends nothing more
-    let url = format!("sqlite:{}", world.dir.path().join("oms.db").display());
-    let mut sql = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
     let left = "UPDATE messages SET state = 'claimed', settled_at = NULL WHERE id = $1";
-    sqlx::query(left).bind(sent.id.as_str()).execute(&mut sql).await.unwrap();
+    world.sql().await.change(left, sent.id.as_str()).await;
     message(MessageState::Failed).await;
     assert_eq!(item(&world, "message_failed", ItemState::Open).await.subject, sent.id.as_str());
     world.end().await;

@@ -9,6 +9,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tokio::task::JoinSet;
 
+use crate::support::database::ON_POSTGRES;
 use crate::support::postgres::Postgres;
 use crate::support::roles::{Place, Process};
 use crate::support::shop::{Fate, Shop};
@@ -190,4 +191,18 @@ async fn two_migrations_at_once_are_one() {
         store.check_schema().await.unwrap();
         store.close().await;
     }
+}
+
+/// The rest of the suite on Postgres: what orders, refunds and returns go through, with their crashes and races.
+#[tokio::test]
+#[ignore = "needs Postgres"]
+async fn the_lives_of_orders_are_the_same_on_postgres() {
+    // anything more is run by hand: `OMS_TEST_POSTGRES=1 cargo test --workspace --test it`
+    const PARTS: [&str; 4] = ["lives::", "backorders::", "races::", "story_sweeps::"];
+    let mut suite = tokio::process::Command::new(std::env::current_exe().unwrap());
+    suite.args(PARTS).env(ON_POSTGRES, "1").kill_on_drop(true);
+    let run = suite.output().await.unwrap();
+    let told = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success(), "{told}\n{}", String::from_utf8_lossy(&run.stderr));
+    assert!(told.contains("test result: ok") && !told.contains(" 0 passed"), "{told}");
 }

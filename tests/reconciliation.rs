@@ -298,9 +298,7 @@ async fn an_order_that_cannot_be_read_is_a_persons_and_stops_nobody() {
     let world = World::new().await;
     world.shelf("mug", "berlin", 20, 1_000).await;
     let (bad, lost) = (booked(&world, "bad").await, booked(&world, "lost").await);
-    let url = format!("sqlite:{}", world.dir.path().join("oms.db").display());
-    let mut sql = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
-    sqlx::query("UPDATE orders SET life = '{}' WHERE id = $1").bind(bad.as_str()).execute(&mut sql).await.unwrap();
+    world.sql().await.change("UPDATE orders SET life = '{}' WHERE id = $1", bad.as_str()).await;
     terminate(&world, &lost).await;
     let report = compare(&world, None).await;
     let expected = BTreeMap::from([

@@ -308,10 +308,8 @@ async fn a_refund_whose_run_was_ended_by_hand_returns_the_money_once() {
     assert_eq!(returned(&world, &id).await, (1, total));
     until("nobody looks at it any more", PATIENT, || async {
         // asking the store would count as a look
-        let url = format!("sqlite:{}", world.dir.path().join("oms.db").display());
-        let mut sql = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
-        let open = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM refunds WHERE looked_at IS NOT NULL");
-        (open.fetch_one(&mut sql).await.unwrap() == 0).then_some(())
+        let open = "SELECT COUNT(*) FROM refunds WHERE looked_at IS NOT NULL AND id = $1";
+        (world.sql().await.number(open, refund.id.as_str()).await == 0).then_some(())
     })
     .await;
     books::balanced(&world).await;

@@ -208,10 +208,7 @@ impl Story {
 
     async fn happened(&self, bench: &Bench) -> bool {
         let world = &bench.world;
-        let rows = async |of: &'static str, id: &str| {
-            let count = sqlx::query_scalar::<_, i64>(of).bind(id.to_owned());
-            count.fetch_one(&mut bench.connection().await).await.unwrap() > 0
-        };
+        let rows = async |of: &'static str, id: &str| world.sql().await.number(of, id).await > 0;
         match self.step {
             Step::PayBack => returned(world, &self.order).await.0 > 0,
             Step::CloseRefund => world.store.refund(&self.refund).await.unwrap().unwrap().state == RefundState::Closed,

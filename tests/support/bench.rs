@@ -15,8 +15,8 @@ use oms_gateways::payment::{AuthorizeRequest, CaptureRequest, OperationKind, Ope
 use oms_store::{CommitStock, OrderAudit, Reserve};
 use oms_temporal::worker::WorkerTuning;
 use oms_workflows::saga::{Step, Undo};
-use sqlx::{Connection, SqliteConnection};
 
+use super::database::Sql;
 use super::roles::{Place, Process};
 use super::until;
 use super::world::{PATIENT, World, now, sku};
@@ -105,12 +105,7 @@ impl Bench {
                 let fault = Fault { mode, operation: Some(operation.into()), until: None };
                 self.world.sandbox.faults.set(party, &fault).await.unwrap();
             }
-            Trouble::Database(event) => {
-                let (event, when) = event.split_once(" WHEN ").unwrap_or((event, "TRUE"));
-                let trigger =
-                    format!("CREATE TRIGGER trouble BEFORE {event} WHEN {when} BEGIN SELECT RAISE(ABORT, 'trouble'); END");
-                self.sql(trigger).await;
-            }
+            Trouble::Database(event) => self.world.sql().await.break_on(event).await,
             Trouble::Report => panic!("a report fails by nobody being there"),
         }
     }
@@ -119,24 +114,15 @@ impl Bench {
     pub async fn mend(&self, trouble: Trouble) {
         match trouble {
             Trouble::Party(party, _) => self.world.sandbox.faults.set(party, &Fault::lasting(FaultMode::None)).await.unwrap(),
-            Trouble::Database(_) => self.sql("DROP TRIGGER trouble".to_owned()).await,
+            Trouble::Database(_) => self.world.sql().await.mend().await,
             Trouble::Report => {}
         }
     }
 
-    pub async fn connection(&self) -> SqliteConnection {
-        SqliteConnection::connect(&format!("sqlite:{}", self.world.dir.path().join("oms.db").display())).await.unwrap()
-    }
-
-    /// Does something to the database behind everybody's back.
-    pub async fn sql(&self, statement: String) {
-        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut self.connection().await).await.unwrap();
-    }
-
     /// Nobody else writes to the database as long as this lives.
-    pub async fn lock(&self) -> SqliteConnection {
-        let mut thief = self.connection().await;
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut thief).await.unwrap();
+    pub async fn lock(&self) -> Sql {
+        let mut thief = self.world.sql().await;
+        thief.lock().await;
         thief
     }
 

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod books;
+pub mod database;
 pub mod driver;
 pub mod engine;
 pub mod fate;

@@ -132,8 +132,7 @@ impl Place {
 
     /// Roles that serve a world's orders.
     pub fn of(world: &World) -> Self {
-        let database = format!("sqlite:{}", world.dir.path().join("oms.db").display());
-        Self::new(world.dir.path(), engine::address(), &world.client.namespace(), &database)
+        Self::new(world.dir.path(), engine::address(), &world.client.namespace(), &world.url)
     }
 
     pub fn with(mut self, name: &str, value: &str) -> Self {

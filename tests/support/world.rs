@@ -33,12 +33,15 @@ use temporalio_common::data_converters::RawValue;
 use temporalio_common::protos::temporal::api::common::v1::Payload;
 use tokio_util::sync::CancellationToken;
 
+use super::database::{Sql, database};
 use super::{engine, until};
 
 pub const PATIENT: Duration = Duration::from_secs(60);
 
 pub struct World {
     pub dir: tempfile::TempDir,
+    /// The database's.
+    pub url: String,
     pub store: Store,
     pub sandbox: Sandbox,
     pub client: Client,
@@ -83,7 +86,8 @@ impl World {
     /// The same on an engine and by a clock of the caller's.
     pub async fn on(client: Client, clock: Clock, tuning: WorkerTuning) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::connect(&format!("sqlite:{}", dir.path().join("oms.db").display())).await.unwrap();
+        let url = database(dir.path()).await;
+        let store = Store::connect(&url).await.unwrap();
         store.migrate().await.unwrap();
         let sandbox = Sandbox::open(dir.path()).await.unwrap();
         let gateways = Gateways {
@@ -120,6 +124,7 @@ impl World {
         tokio::spawn(relay::run(sender, relay.clone()));
         Self {
             dir,
+            url,
             store,
             sandbox,
             client,
@@ -133,6 +138,11 @@ impl World {
             fleet: None,
             relay,
         }
+    }
+
+    /// A connection behind everybody's back.
+    pub async fn sql(&self) -> Sql {
+        Sql::open(&self.url).await
     }
 
     /// What the world's clock says.

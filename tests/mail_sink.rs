@@ -1,7 +1,7 @@
 //! Mail against a sink that nobody here wrote, read back by a reader that nobody here wrote.
 //! Run with `cargo test -- --ignored`; needs Python 3 with aiosmtpd.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -70,17 +70,29 @@ struct Mail {
 }
 
 /// A place for mail, whether or not somebody takes it there.
-struct Sink {
+pub struct Sink {
     port: u16,
     dir: PathBuf,
 }
 
 impl Sink {
-    fn in_directory(dir: &Path) -> Self {
+    pub fn in_directory(dir: &Path) -> Self {
         let sink = Self { port: free_port(), dir: dir.join("sink") };
         std::fs::create_dir(&sink.dir).unwrap();
         std::fs::write(sink.dir.join("keep.py"), KEEP).unwrap();
         sink
+    }
+
+    /// Where it takes mail.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The Message-IDs of what was taken so far.
+    pub fn ids(&self) -> BTreeSet<String> {
+        let files = std::fs::read_dir(&self.dir).unwrap().map(|file| file.unwrap().path());
+        let mails = files.filter(|path| path.extension().is_some_and(|extension| extension == "eml"));
+        mails.map(|path| message_id(&String::from_utf8_lossy(&std::fs::read(path).unwrap()))).collect()
     }
 
     fn url(&self) -> String {
@@ -88,7 +100,7 @@ impl Sink {
     }
 
     /// From now on mail is taken.
-    async fn open(&self) -> Process {
+    pub async fn open(&self) -> Process {
         let there = Command::new("python3").args(["-c", "import aiosmtpd"]).output();
         assert!(there.is_ok_and(|out| out.status.success()), "no mail sink found: install it (python3 -m pip install aiosmtpd)");
         let mut command = Command::new("python3");
@@ -110,6 +122,11 @@ impl Sink {
         assert_eq!(mails.len(), count, "a message came twice");
         mails
     }
+}
+
+fn message_id(mail: &str) -> String {
+    let id = mail.lines().find_map(|line| line.strip_prefix("Message-ID:"));
+    id.expect("a mail without an id").trim().to_owned()
 }
 
 async fn booked(world: &World, id: &OrderId) {

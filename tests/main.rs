@@ -27,6 +27,7 @@ mod model;
 mod moments;
 mod names;
 mod operations;
+mod parties;
 mod pay_page;
 mod postgres;
 mod races;

@@ -2,6 +2,8 @@
 
 pub mod bench;
 pub mod books;
+#[path = "../../activities/gateways/tests/peers/broker.rs"]
+pub mod broker;
 pub mod database;
 pub mod driver;
 pub mod engine;
@@ -9,6 +11,7 @@ pub mod fate;
 pub mod http;
 pub mod model;
 pub mod postgres;
+pub mod road;
 pub mod roles;
 pub mod shop;
 pub mod skipping;

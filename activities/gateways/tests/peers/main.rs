@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod broker;
 mod localstripe;
 mod peer;
 mod sinks;

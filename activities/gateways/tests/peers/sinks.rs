@@ -1,89 +1,17 @@
 //! Sinks against brokers that nobody here wrote. Each test starts its own and ends it.
 
-use std::fs::File;
-use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-
 use lapin::options::{BasicAckOptions, BasicGetOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};
 use oms_gateways::events::{Event, EventSink, RabbitSink, RedisSink};
 
+use crate::broker::{rabbitmq, redis_server};
 use crate::peer::{free_port, tls, until};
 
 fn event(subject: &str, number: u32) -> Event {
     let id = format!("{subject}-{number}");
     let document = format!(r#"{{"id":"{id}"}}"#);
     Event { id, kind: "oms.order.placed.v1".to_owned(), subject: subject.to_owned(), document }
-}
-
-/// A broker's process, with everything that it starts; gone with this value, and with the test process at the latest.
-struct Broker {
-    start: Box<dyn Fn() -> Command>,
-    child: Child,
-}
-
-/// Runs a command in a group of its own and kills the group when its input ends, which it does however the test process dies.
-const KEEPER: &str = r#"setsid "$@" </dev/null & pid=$!; cat >/dev/null; kill -9 -$pid 2>/dev/null; wait"#;
-
-impl Broker {
-    fn spawn(start: impl Fn() -> Command + 'static) -> Self {
-        let child = start().stdin(Stdio::piped()).spawn().unwrap();
-        Self { start: Box::new(start), child }
-    }
-
-    /// SIGKILL to all of it; returns when it is gone.
-    fn kill(&mut self) {
-        drop(self.child.stdin.take());
-        self.child.wait().unwrap();
-    }
-
-    /// Starts it again on its data.
-    fn restart(&mut self) {
-        self.child = (self.start)().stdin(Stdio::piped()).spawn().unwrap();
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        let _ = self.child.wait();
-    }
-}
-
-fn kept(program: &Path, log: &Path) -> Command {
-    let mut command = Command::new("sh");
-    let log = File::options().create(true).append(true).open(log).unwrap();
-    command.args(["-c", KEEPER, "keeper"]).arg(program).stdout(log.try_clone().unwrap()).stderr(log);
-    command
-}
-
-fn rabbitmq(dir: PathBuf, port: u16) -> Broker {
-    let program = Path::new("/usr/lib/rabbitmq/bin/rabbitmq-server");
-    assert!(program.exists(), "no RabbitMQ found: install it (Debian: apt-get install rabbitmq-server)");
-    let config = dir.join("rabbitmq.conf");
-    std::fs::write(&config, format!("listeners.tcp.default = 127.0.0.1:{port}\nloopback_users = none\n")).unwrap();
-    std::fs::write(dir.join("plugins"), "[].\n").unwrap();
-    let (names, distribution) = (free_port(), free_port());
-    Broker::spawn(move || {
-        let mut command = kept(program, &dir.join("log"));
-        command.env("HOME", &dir).env("RABBITMQ_NODENAME", format!("oms-{port}@localhost"));
-        command.env("RABBITMQ_MNESIA_BASE", dir.join("data")).env("RABBITMQ_LOG_BASE", dir.join("logs"));
-        command.env("RABBITMQ_CONFIG_FILE", &config).env("RABBITMQ_ENABLED_PLUGINS_FILE", dir.join("plugins"));
-        command.env("RABBITMQ_DIST_PORT", distribution.to_string()).env("ERL_EPMD_PORT", names.to_string());
-        command.env("ERL_EPMD_ADDRESS", "127.0.0.1");
-        command
-    })
-}
-
-fn redis_server(dir: PathBuf, port: u16) -> Broker {
-    Broker::spawn(move || {
-        let mut command = kept(Path::new("redis-server"), &dir.join("log"));
-        command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"]).arg(&dir);
-        command.args(["--appendonly", "yes", "--appendfsync", "always", "--save", ""]);
-        command
-    })
 }
 
 async fn consumer(url: &str) -> (Connection, Channel) {

@@ -1,0 +1,298 @@
+//! The whole system on parties that nobody here wrote: Postgres, RabbitMQ, Redis, localstripe, a mail sink. All of them are started here, and
+//! each is reached by a road on which traffic can be cut. Run with `cargo test -- --ignored`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lapin::options::{BasicAckOptions, BasicGetOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{Connection, ConnectionProperties, ExchangeKind};
+use oms_store::{CircuitState, Party, Store};
+use reqwest::Method;
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::events::Consumer;
+use crate::mail_sink::Sink;
+use crate::support::broker::{Broker, rabbitmq, redis_server};
+use crate::support::engine::{self, free_port};
+use crate::support::postgres::Postgres;
+use crate::support::road::{Road, Traffic};
+use crate::support::roles::{Place, Process};
+use crate::support::shop::{Fate, Shop};
+use crate::support::until;
+use crate::support::world::{PATIENT, now, uuid};
+
+/// Fates that the shop's real gateway can give, in turn.
+const FATES: [Fate; 6] =
+    [Fate::Delivered, Fate::TwoParcels, Fate::CancelledAtOnce, Fate::Delivered, Fate::CancelledLate, Fate::SoldOut];
+const KEY: &str = "sk_test_12345678";
+
+/// Roads to everybody.
+struct Roads {
+    database: Road,
+    engine: Road,
+    gateway: Road,
+    mail: Road,
+    rabbitmq: Road,
+    redis: Road,
+}
+
+/// Everything that runs, in the order in which it ends.
+struct Stage {
+    shop: Arc<Shop>,
+    place: Place,
+    store: Store,
+    roads: Roads,
+    stripe: u16,
+    sink: Sink,
+    rabbitmq: String,
+    redis: String,
+    _roles: Vec<Process>,
+    _peers: Vec<Process>,
+    _brokers: [Broker; 2],
+    _postgres: Postgres,
+    _dir: tempfile::TempDir,
+}
+
+async fn localstripe(dir: &Path) -> (Process, u16) {
+    let port = free_port();
+    let mut command = Command::new("python3");
+    command.args(["-m", "localstripe", "--from-scratch", "--port", &port.to_string()]).current_dir(dir);
+    let process = Process::spawn(command, dir.join("localstripe.log"));
+    until("localstripe listens (.ci/install-peers installs it)", PATIENT, || async { listens(port).await }).await;
+    (process, port)
+}
+
+async fn listens(port: u16) -> Option<()> {
+    tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok().map(drop)
+}
+
+fn port_of(url: &str) -> u16 {
+    reqwest::Url::parse(url).unwrap().port().unwrap()
+}
+
+/// A queue that takes every event.
+async fn bind(url: &str) {
+    let connection =
+        until("RabbitMQ accepts", PATIENT, || async { Connection::connect(url, ConnectionProperties::default()).await.ok() })
+            .await;
+    let channel = connection.create_channel().await.unwrap();
+    let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    channel.exchange_declare("oms.events".into(), ExchangeKind::Topic, durable, FieldTable::default()).await.unwrap();
+    let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare("all".into(), durable, FieldTable::default()).await.unwrap();
+    let (to, plain) = (QueueBindOptions::default(), FieldTable::default());
+    channel.queue_bind("all".into(), "oms.events".into(), "#".into(), to, plain).await.unwrap();
+}
+
+async fn stage() -> Stage {
+    crate::support::tls();
+    let dir = tempfile::tempdir().unwrap();
+    let folder = |name: &str| {
+        let folder = dir.path().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        folder
+    };
+    let (amqp, cache) = (free_port(), free_port());
+    let brokers = [rabbitmq(folder("rabbitmq"), amqp), redis_server(folder("redis"), cache)];
+    let sink = Sink::in_directory(dir.path());
+    let (postgres, (stripe, stripe_port), mail) =
+        tokio::join!(tokio::task::spawn_blocking(Postgres::start), localstripe(dir.path()), sink.open());
+    let postgres = postgres.unwrap();
+    until("Redis listens", PATIENT, || listens(cache)).await;
+    let direct = postgres.database().await;
+    let namespace = format!("test-{}", uuid());
+    engine::namespace(&namespace).await;
+    let rabbitmq_url = format!("amqp://127.0.0.1:{amqp}/%2f");
+    bind(&rabbitmq_url).await;
+    let engine_port = engine::address().rsplit_once(':').unwrap().1.parse().unwrap();
+    let roads = Roads {
+        database: Road::to(port_of(&direct)).await,
+        engine: Road::to(engine_port).await,
+        gateway: Road::to(stripe_port).await,
+        mail: Road::to(sink.port()).await,
+        rabbitmq: Road::to(amqp).await,
+        redis: Road::to(cache).await,
+    };
+    let far = direct.replace(&format!(":{}/", port_of(&direct)), &format!(":{}/", roads.database.port));
+    let place = Place::new(dir.path(), &format!("127.0.0.1:{}", roads.engine.port), &namespace, &far)
+        .with("OMS__PAYMENT__PROVIDER", "stripe")
+        .with("STRIPE_SECRET_KEY", KEY)
+        .with("OMS__PAYMENT__STRIPE__BASE_URL", &format!("http://127.0.0.1:{}", roads.gateway.port))
+        .with("SMTP_URL", &format!("smtp://127.0.0.1:{}", roads.mail.port))
+        .with("AMQP_URL", &format!("amqp://127.0.0.1:{}/%2f", roads.rabbitmq.port))
+        .with("REDIS_URL", &format!("redis://127.0.0.1:{}", roads.redis.port))
+        .with("OMS__REDIS__STREAM", "oms:events");
+    let migrated = place.run(&["migrate"]).await;
+    assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+    let (worker, other, relay, second) = tokio::join!(place.worker(), place.worker(), place.relay(), place.relay());
+    let (api, url) = place.api().await;
+    let shop = Arc::new(Shop::at(&[url]));
+    shop.open().await;
+    let store = Store::connect(&direct).await.unwrap();
+    Stage {
+        shop,
+        place,
+        store,
+        roads,
+        stripe: stripe_port,
+        sink,
+        rabbitmq: rabbitmq_url,
+        redis: format!("redis://127.0.0.1:{cache}"),
+        _roles: vec![worker, other, relay, second, api],
+        _peers: vec![stripe, mail],
+        _brokers: brokers,
+        _postgres: postgres,
+        _dir: dir,
+    }
+}
+
+impl Stage {
+    fn order(&self, number: usize, lives: &mut JoinSet<()>) {
+        let (shop, fate) = (self.shop.clone(), FATES[number % FATES.len()]);
+        lives.spawn(async move {
+            let id = shop.place(&format!("order-{number}"), fate).await;
+            shop.live(&id, fate).await;
+        });
+    }
+
+    /// Waits until everything is told, then compares the books of everybody.
+    async fn balanced(&self, orders: usize) {
+        until("messages and events are out", PATIENT * 2, || async {
+            let rows = self.store.audit_orders(None, 10_000).await.unwrap();
+            let open = rows.iter().any(|o| o.messages_open_since.is_some() || o.outbox_unpublished_since.is_some());
+            (!open).then_some(())
+        })
+        .await;
+        assert_eq!(self.store.audit_orders(None, 10_000).await.unwrap().len(), orders, "every order once");
+        self.place.audit().await;
+        self.one_payment_each().await;
+        let (rabbitmq, redis) = (self.events_in_rabbitmq().await, self.events_in_redis().await);
+        assert!(rabbitmq >= orders * 2 && rabbitmq == redis, "{rabbitmq} events in RabbitMQ, {redis} in Redis");
+        let rows = self.store.audit_orders(None, 10_000).await.unwrap();
+        let mut sent = 0;
+        for order in &rows {
+            let messages = self.store.messages_of(&order.id).await.unwrap();
+            let mails = messages.iter().filter(|m| m.channel == oms_domain::message::Channel::Mail);
+            sent += mails.filter(|m| m.state == oms_store::MessageState::Sent).count();
+        }
+        assert_eq!(self.sink.ids().len(), sent, "a mail for every message that is said to be sent");
+    }
+
+    /// The gateway's own books: one payment per order at most, and what it took is what our rows say.
+    async fn one_payment_each(&self) {
+        let url = format!("http://127.0.0.1:{}/v1/payment_intents?limit=100000", self.stripe);
+        let answer = reqwest::Client::new().get(url).bearer_auth(KEY).send().await.unwrap().bytes().await.unwrap();
+        let intents: Value = serde_json::from_slice(&answer).unwrap();
+        let mut taken: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+        for intent in intents["data"].as_array().unwrap() {
+            let order = intent["metadata"]["oms_order"].as_str().unwrap().to_owned();
+            let received = if intent["status"] == "succeeded" { intent["amount_received"].as_i64().unwrap_or(0) } else { 0 };
+            taken.entry(order).or_default().push(received);
+        }
+        for order in self.store.audit_orders(None, 10_000).await.unwrap() {
+            let at_the_gateway = taken.remove(order.id.as_str()).unwrap_or_default();
+            let row = self.store.order(&order.id).await.unwrap().unwrap();
+            let ours = row.life.payment.captured.minor - row.life.payment.refunded.minor;
+            assert_eq!(at_the_gateway.iter().sum::<i64>(), ours, "{}: {at_the_gateway:?}", order.id);
+            let holds = row.life.shipments.len().max(1);
+            assert!(at_the_gateway.len() <= holds, "{}: a hold too many: {at_the_gateway:?}", order.id);
+        }
+        assert!(taken.is_empty(), "payments of nobody: {taken:?}");
+    }
+
+    async fn events_in_rabbitmq(&self) -> usize {
+        let connection = Connection::connect(&self.rabbitmq, ConnectionProperties::default()).await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        let mut consumer = Consumer::default();
+        while let Some(message) = channel.basic_get("all".into(), BasicGetOptions::default()).await.unwrap() {
+            consumer.take(std::str::from_utf8(&message.delivery.data).unwrap());
+            message.delivery.ack(BasicAckOptions::default()).await.unwrap();
+        }
+        consumer.events()
+    }
+
+    async fn events_in_redis(&self) -> usize {
+        let mut redis = redis::Client::open(self.redis.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let entries: Vec<(String, Vec<String>)> =
+            redis::cmd("XRANGE").arg("oms:events").arg("-").arg("+").query_async(&mut redis).await.unwrap();
+        let mut consumer = Consumer::default();
+        for (_, fields) in &entries {
+            let at = fields.iter().position(|field| field == "event").unwrap();
+            consumer.take(&fields[at + 1]);
+        }
+        consumer.events()
+    }
+}
+
+async fn ended(lives: &mut JoinSet<()>) {
+    while let Some(life) = lives.join_next().await {
+        life.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs postgres, rabbitmq-server, redis-server, localstripe, aiosmtpd"]
+async fn a_hundred_orders_on_real_parties_balance() {
+    let stage = stage().await;
+    let mut lives = JoinSet::new();
+    for number in 0..100 {
+        stage.order(number, &mut lives);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    ended(&mut lives).await;
+    stage.balanced(100).await;
+}
+
+/// How long each trouble lasts, in seconds; 15 without it.
+const LASTS: &str = "OMS_OUTAGE_SECONDS";
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs postgres, rabbitmq-server, redis-server, localstripe, aiosmtpd"]
+async fn no_trouble_of_a_party_costs_an_order() {
+    let lasts = Duration::from_secs(std::env::var(LASTS).map_or(15, |text| text.parse().unwrap()));
+    let stage = stage().await;
+    let roads = &stage.roads;
+    let slow = Traffic::Slow(Duration::from_secs(5));
+    let troubles: [&[(&Road, Traffic)]; 6] = [
+        &[(&roads.gateway, Traffic::Cut), (&roads.rabbitmq, Traffic::Cut)],
+        &[(&roads.gateway, Traffic::AnswersLost), (&roads.redis, Traffic::Cut)],
+        &[(&roads.gateway, Traffic::Errors), (&roads.mail, Traffic::Cut)],
+        &[(&roads.gateway, slow), (&roads.mail, slow)],
+        &[(&roads.database, Traffic::Cut)],
+        &[(&roads.engine, Traffic::Cut)],
+    ];
+    let (mut lives, mut number) = (JoinSet::new(), 0);
+    let mut opened = 0;
+    for trouble in troubles {
+        for (road, traffic) in trouble {
+            road.let_be(*traffic);
+        }
+        let end = Instant::now() + lasts;
+        while Instant::now() < end {
+            stage.order(number, &mut lives);
+            number += 1;
+            tokio::time::sleep(Duration::from_millis(333)).await;
+        }
+        let circuit = stage.store.circuit(Party::Payment, now()).await.unwrap();
+        opened += usize::from(circuit.state == CircuitState::Open);
+        for (road, _) in trouble {
+            road.let_be(Traffic::Flows);
+        }
+        // what was broken is in use again before something else breaks
+        until("the shop is ready", PATIENT, || async {
+            let answer = stage.shop.ask(Method::GET, "/readyz", None, None).await.ok()?;
+            answer.0.is_success().then_some(())
+        })
+        .await;
+    }
+    ended(&mut lives).await;
+    assert!(opened >= 2, "a gateway that is away or only answers errors is left alone");
+    assert_eq!(stage.store.circuit(Party::Payment, now()).await.unwrap().state, CircuitState::Closed);
+    stage.balanced(number).await;
+}

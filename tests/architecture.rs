@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 /// A crate of ours: its floor, its folder, which of our crates it may use, and which of others it owns.
 struct Room {
     name: &'static str,
@@ -245,21 +247,25 @@ pub fn table(document: &str, header: &[&str]) -> Vec<Vec<String>> {
     rows
 }
 
-/// What each crate of ours lists outside of its tests, by its name.
-fn listed() -> BTreeMap<String, BTreeSet<String>> {
-    // neither the network nor a resolved graph is needed for that
+/// What cargo says of the project.
+fn metadata() -> Value {
+    // neither the network nor a resolved graph is needed to see what each crate lists
     let cargo = std::process::Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--no-deps", "--offline", "--manifest-path"])
         .arg(root().join("Cargo.toml"))
         .output()
         .unwrap();
-    let metadata: serde_json::Value = serde_json::from_slice(&cargo.stdout).expect("cargo's own words");
-    let name = |value: &serde_json::Value| value["name"].as_str().unwrap().to_owned();
-    let of = |package: &serde_json::Value| {
+    serde_json::from_slice(&cargo.stdout).expect("cargo's own words")
+}
+
+/// What each crate of ours lists outside of its tests, by its name.
+fn listed() -> BTreeMap<String, BTreeSet<String>> {
+    let name = |value: &Value| value["name"].as_str().unwrap().to_owned();
+    let of = |package: &Value| {
         let all = package["dependencies"].as_array().unwrap().iter();
         (name(package), all.filter(|d| d["kind"] != "dev").map(name).collect())
     };
-    metadata["packages"].as_array().unwrap().iter().map(of).collect()
+    metadata()["packages"].as_array().unwrap().iter().map(of).collect()
 }
 
 /// Everything about these dependencies that the floors do not allow.
@@ -347,9 +353,10 @@ fn floors_descend_and_the_document_shows_them() {
 #[test]
 fn a_bare_cargo_command_means_the_whole_project() {
     let metadata = metadata();
-    let members: BTreeSet<String> = metadata.workspace_members.iter().map(ToString::to_string).collect();
-    let default: BTreeSet<String> = metadata.workspace_default_members.iter().map(ToString::to_string).collect();
-    assert_eq!(members, default, "default-members of Cargo.toml");
+    let of = |key: &str| -> BTreeSet<String> {
+        metadata[key].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(of("workspace_members"), of("workspace_default_members"), "default-members of Cargo.toml");
 }
 
 /// Every file below a folder that is part of the project.

@@ -128,7 +128,7 @@ async fn refusals_are_no_failures_and_a_few_failures_open_nothing() {
     let bench = Bench::new().await;
     let one = bench.process();
     for n in 0..20 {
-        bench.line.up.store(n % 3 != 0, Ordering::SeqCst);
+        bench.line.up.store(n % 4 != 0, Ordering::SeqCst);
         let _ = one.send(&sms(&format!("{n}"))).await;
     }
     assert_eq!((bench.state().await, bench.calls()), (CircuitState::Closed, 20));

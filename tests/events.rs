@@ -25,13 +25,13 @@ const PATIENT: Duration = Duration::from_secs(30);
 const ORDERS: u64 = 6;
 
 /// A database and whatever happens in it.
-struct Outbox {
-    dir: tempfile::TempDir,
-    store: Store,
+pub struct Outbox {
+    pub dir: tempfile::TempDir,
+    pub store: Store,
 }
 
 impl Outbox {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         tls();
         let dir = tempfile::tempdir().unwrap();
         let store = Store::connect(&Self::url(dir.path())).await.unwrap();
@@ -39,12 +39,12 @@ impl Outbox {
         Self { dir, store }
     }
 
-    fn url(dir: &Path) -> String {
+    pub fn url(dir: &Path) -> String {
         format!("sqlite:{}", dir.join("oms.db").display())
     }
 
     /// The next events, one each of some orders, in one transaction.
-    async fn happen(&self, seq: u64, orders: impl IntoIterator<Item = u64>) {
+    pub async fn happen(&self, seq: u64, orders: impl IntoIterator<Item = u64>) {
         let options: sqlx::sqlite::SqliteConnectOptions = Self::url(self.dir.path()).parse().unwrap();
         let mut sql = options.busy_timeout(Duration::from_secs(20)).connect().await.unwrap();
         for order in orders {

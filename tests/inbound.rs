@@ -71,13 +71,14 @@ async fn a_parcel_goes_its_way_by_the_carriers_webhooks_alone() {
     let id = http.confirmed(&order(&sku, 1)).await;
     let booked = http.booked(&id).await;
     let shipment = format!("{id}-1");
-    let shipped = parcel("ev-1", "PICKED_UP", &shipment);
+    let shipped = parcel(&fresh("ev"), "PICKED_UP", &shipment);
     let mut all = vec![result(&http, CARRIER, &shipped).await, result(&http, CARRIER, &shipped).await];
     http.reaches(&id, "shipped").await;
     // a word of its own, and a report that names the parcel by its number
-    all.push(result(&http, CARRIER, &parcel("ev-2", "HELD by customs", &shipment)).await);
+    all.push(result(&http, CARRIER, &parcel(&fresh("ev"), "HELD by customs", &shipment)).await);
     let number = booked["shipments"][0]["tracking_number"].as_str().unwrap();
-    let by_number = json!({"id": "ev-3", "code": "delivered", "occurred_at": "2999-01-01T00:00:00Z", "tracking_number": number});
+    let by_number =
+        json!({"id": fresh("ev"), "code": "delivered", "occurred_at": "2999-01-01T00:00:00Z", "tracking_number": number});
     all.push(result(&http, CARRIER, &by_number).await);
     assert_eq!(all, ["accepted", "duplicate", "accepted", "accepted"]);
     http.reaches(&id, "completed").await;
@@ -116,7 +117,7 @@ async fn what_is_not_here_yet_is_parked_and_heard_when_it_appears() {
     http.sell(&sku, "berlin", 5, 1_000).await;
     let key = fresh("key");
     let id = OrderId::from_key("default", "public", &key).to_string();
-    assert_eq!(result(&http, CARRIER, &parcel("ev-1", "shipped", &format!("{id}-1"))).await, "parked");
+    assert_eq!(result(&http, CARRIER, &parcel(&fresh("ev"), "shipped", &format!("{id}-1"))).await, "parked");
     assert_eq!(result(&http, PAYMENTS, &event(&fresh("evt"), "payment_intent.canceled", &id)).await, "parked");
     let placed = http.place(&key, 20, &order(&sku, 1)).await.is(201);
     assert_eq!(placed.text_at("/id"), id);

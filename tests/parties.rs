@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::events::Consumer;
+use crate::events::{Consumer, Outbox};
 use crate::mail_sink::Sink;
 use crate::support::broker::{Broker, rabbitmq, redis_server};
 use crate::support::engine::{self, free_port};
@@ -152,6 +152,18 @@ async fn stage() -> Stage {
     }
 }
 
+/// How many different events a queue holds. They must be in order and without gaps.
+async fn events_in_rabbitmq(url: &str) -> usize {
+    let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let mut consumer = Consumer::default();
+    while let Some(message) = channel.basic_get("all".into(), BasicGetOptions::default()).await.unwrap() {
+        consumer.take(std::str::from_utf8(&message.delivery.data).unwrap());
+        message.delivery.ack(BasicAckOptions::default()).await.unwrap();
+    }
+    consumer.events()
+}
+
 impl Stage {
     fn order(&self, number: usize, lives: &mut JoinSet<()>) {
         let (shop, fate) = (self.shop.clone(), FATES[number % FATES.len()]);
@@ -172,7 +184,7 @@ impl Stage {
         assert_eq!(self.store.audit_orders(None, 10_000).await.unwrap().len(), orders, "every order once");
         self.place.audit().await;
         self.one_payment_each().await;
-        let (rabbitmq, redis) = (self.events_in_rabbitmq().await, self.events_in_redis().await);
+        let (rabbitmq, redis) = (events_in_rabbitmq(&self.rabbitmq).await, self.events_in_redis().await);
         assert!(rabbitmq >= orders * 2 && rabbitmq == redis, "{rabbitmq} events in RabbitMQ, {redis} in Redis");
         let rows = self.store.audit_orders(None, 10_000).await.unwrap();
         let mut sent = 0;
@@ -204,17 +216,6 @@ impl Stage {
             assert!(at_the_gateway.len() <= holds, "{}: a hold too many: {at_the_gateway:?}", order.id);
         }
         assert!(taken.is_empty(), "payments of nobody: {taken:?}");
-    }
-
-    async fn events_in_rabbitmq(&self) -> usize {
-        let connection = Connection::connect(&self.rabbitmq, ConnectionProperties::default()).await.unwrap();
-        let channel = connection.create_channel().await.unwrap();
-        let mut consumer = Consumer::default();
-        while let Some(message) = channel.basic_get("all".into(), BasicGetOptions::default()).await.unwrap() {
-            consumer.take(std::str::from_utf8(&message.delivery.data).unwrap());
-            message.delivery.ack(BasicAckOptions::default()).await.unwrap();
-        }
-        consumer.events()
     }
 
     async fn events_in_redis(&self) -> usize {
@@ -249,13 +250,15 @@ async fn a_hundred_orders_on_real_parties_balance() {
     stage.balanced(100).await;
 }
 
-/// How long each trouble lasts, in seconds; 15 without it.
-const LASTS: &str = "OMS_OUTAGE_SECONDS";
+/// How long each trouble lasts, unless the environment says so, in seconds.
+fn lasts(otherwise: u64) -> Duration {
+    Duration::from_secs(std::env::var("OMS_OUTAGE_SECONDS").map_or(otherwise, |text| text.parse().unwrap()))
+}
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs postgres, rabbitmq-server, redis-server, localstripe, aiosmtpd"]
 async fn no_trouble_of_a_party_costs_an_order() {
-    let lasts = Duration::from_secs(std::env::var(LASTS).map_or(15, |text| text.parse().unwrap()));
+    let lasts = lasts(15);
     let stage = stage().await;
     let roads = &stage.roads;
     let slow = Traffic::Slow(Duration::from_secs(5));
@@ -295,4 +298,39 @@ async fn no_trouble_of_a_party_costs_an_order() {
     assert!(opened >= 2, "a gateway that is away or only answers errors is left alone");
     assert_eq!(stage.store.circuit(Party::Payment, now()).await.unwrap().state, CircuitState::Closed);
     stage.balanced(number).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs rabbitmq-server"]
+async fn a_broker_that_is_killed_again_and_again_gets_every_event_in_its_order() {
+    crate::support::tls();
+    let outbox = Outbox::new().await;
+    let folder = outbox.dir.path().join("rabbitmq");
+    std::fs::create_dir(&folder).unwrap();
+    let port = free_port();
+    let (mut broker, url) = (rabbitmq(folder, port), format!("amqp://127.0.0.1:{port}/%2f"));
+    bind(&url).await;
+    let database = Outbox::url(outbox.dir.path());
+    let place = Place::new(outbox.dir.path(), "127.0.0.1:9", "oms", &database).with("AMQP_URL", &url);
+    let _relays = tokio::join!(place.relay(), place.relay());
+    let (end, mut seq, mut kills) = (Instant::now() + lasts(24), 0, 0);
+    while Instant::now() < end {
+        for _ in 0..rand::random_range(2..12) {
+            seq += 1;
+            outbox.happen(seq, 0..20).await;
+            tokio::time::sleep(Duration::from_millis(rand::random_range(20..200))).await;
+        }
+        broker.kill();
+        kills += 1;
+        seq += 1;
+        outbox.happen(seq, 0..20).await;
+        tokio::time::sleep(Duration::from_millis(rand::random_range(0..1_500))).await;
+        broker.restart();
+        until("RabbitMQ is back", PATIENT, || listens(port)).await;
+    }
+    until("everything is published", PATIENT * 2, || async {
+        outbox.store.unpublished(1).await.unwrap().is_empty().then_some(())
+    })
+    .await;
+    assert_eq!(events_in_rabbitmq(&url).await as u64, seq * 20, "after {kills} kills");
 }

@@ -4,13 +4,15 @@
 //! hears when to come back ([`GatewayError::LeftAlone`]), which the engine keeps: parked orders do not hammer a party that is down, and do
 //! not storm one that is up again.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant as Tick};
 
+use futures::future::BoxFuture;
 use oms_domain::Instant;
 use oms_gateways::GatewayError;
 use oms_store::{Circuit, CircuitState, Party, Pauses, Store, StoreError, SwitchState, Turn};
-use tower::{ServiceExt, service_fn};
+use tower::{Layer, Service};
 use tower_resilience_circuitbreaker::{
     CircuitBreakerConfigError, CircuitBreakerError, CircuitBreakerHandle, CircuitBreakerLayer, DefaultClassifier,
 };
@@ -48,6 +50,27 @@ impl Default for Rules {
     }
 }
 
+/// A call of a party that has not begun.
+type Call<T> = BoxFuture<'static, Result<T, GatewayError>>;
+
+/// What the crate puts its circuit before: it makes the call.
+#[derive(Clone)]
+struct Through;
+
+impl<T: Send + 'static> Service<Call<T>> for Through {
+    type Response = T;
+    type Error = GatewayError;
+    type Future = Call<T>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), GatewayError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: Call<T>) -> Call<T> {
+        call
+    }
+}
+
 /// Why no circuit follows the rules, such as 0 calls.
 pub type BadRules = CircuitBreakerConfigError;
 
@@ -79,11 +102,7 @@ impl Breaker {
     }
 
     /// Calls the party, if it is its turn. Calls under one `key` have one place in line; one without is not kept in line.
-    async fn call<T: Send + 'static>(
-        &self,
-        key: Option<&str>,
-        call: impl Future<Output = Result<T, GatewayError>> + Send + 'static,
-    ) -> Result<T, GatewayError> {
+    async fn call<T: Send + 'static>(&self, key: Option<&str>, call: Call<T>) -> Result<T, GatewayError> {
         let circuit = match self.circuit().await {
             Ok(circuit) => circuit,
             Err(error) => {
@@ -125,12 +144,8 @@ impl Breaker {
     }
 
     /// Calls and counts.
-    async fn counting<T: Send + 'static, F>(&self, call: F) -> Result<T, GatewayError>
-    where
-        F: Future<Output = Result<T, GatewayError>> + Send + 'static,
-    {
-        use tower::Layer;
-        match self.layer.layer(service_fn(|call: F| call)).oneshot(call).await {
+    async fn counting<T: Send + 'static>(&self, call: Call<T>) -> Result<T, GatewayError> {
+        match self.layer.layer(Through).call(call).await {
             Ok(answer) => Ok(answer),
             Err(CircuitBreakerError::Inner(error)) => {
                 if self.counted.is_open() {
@@ -156,7 +171,7 @@ impl Breaker {
         })
     }
 
-    async fn probe<T>(&self, call: impl Future<Output = Result<T, GatewayError>>) -> Result<T, GatewayError> {
+    async fn probe<T>(&self, call: Call<T>) -> Result<T, GatewayError> {
         match call.await {
             Ok(answer) => {
                 match self.store.close_circuit(self.party, (self.clock)()).await {

@@ -60,6 +60,8 @@ struct Parcel {
     /// It left when no cancel had been asked for.
     left_first: bool,
     left_after: bool,
+    /// It left after an edit, which may have replaced it: then the order itself has not left. Its end tells.
+    perhaps_stray: bool,
     closed: Option<Resolution>,
 }
 
@@ -215,8 +217,14 @@ impl Model {
         }
     }
 
+    /// Whether a parcel that is the order's for sure has left.
     fn left(&self) -> bool {
-        self.parcels.values().any(|p| p.left_first)
+        self.parcels.values().any(|p| p.left_first && !p.perhaps_stray)
+    }
+
+    /// Whether only parcels have left of which that is not sure.
+    fn perhaps_left(&self) -> bool {
+        !self.left() && self.parcels.values().any(|p| p.left_first)
     }
 
     /// Whether goods may be missing.
@@ -251,7 +259,7 @@ impl Model {
                 "refused as if it were ending, while a parcel is under way",
             );
         }
-        self.ending = true;
+        self.ending |= !self.perhaps_left();
         Ok(())
     }
 
@@ -279,7 +287,7 @@ impl Model {
             Answer::Refused(RefusalCode::NotAllowedNow) => {
                 ensure(self.cancelled != Cancelled::Yes, "a repeated cancel was refused")?;
                 self.ends()?;
-                self.rejecting |= !self.left();
+                self.rejecting |= !self.left() && !self.perhaps_left();
                 Ok(())
             }
             other => Err(format!("cancel: {other:?}")),
@@ -319,7 +327,7 @@ impl Model {
         if answer == Answer::Refused(RefusalCode::NotFound) {
             return ensure(!known, "a shipment that was seen is not found");
         }
-        let cancelled = self.cancelled;
+        let (cancelled, edited) = (self.cancelled, self.perhaps_edited || !self.edits.is_empty());
         let parcel = self.parcels.entry(number).or_default();
         let expected = match parcel.heard.get(event) {
             Some(before) if *before == kind => Answer::Scan(ScanResult::Duplicate),
@@ -333,6 +341,7 @@ impl Model {
             if parcel.rank < ScanType::Shipped.rank() {
                 parcel.left_first = cancelled == Cancelled::No;
                 parcel.left_after = cancelled != Cancelled::No;
+                parcel.perhaps_stray = edited;
             }
             parcel.rank = kind.rank();
             parcel.status = Some(ShipmentStatus::from(kind));

@@ -33,32 +33,32 @@ impl<P: ?Sized> Guarded<P> {
 impl PaymentGateway for Guarded<dyn PaymentGateway> {
     async fn authorize(&self, request: AuthorizeRequest) -> Result<Authorization, GatewayError> {
         let (party, key) = (self.party.clone(), request.key.clone());
-        self.breaker.call(Some(&key), async move { party.authorize(request).await }).await
+        self.breaker.call(Some(&key), Box::pin(async move { party.authorize(request).await })).await
     }
 
     async fn capture(&self, request: CaptureRequest) -> Result<Capture, GatewayError> {
         let (party, key) = (self.party.clone(), request.key.clone());
-        self.breaker.call(Some(&key), async move { party.capture(request).await }).await
+        self.breaker.call(Some(&key), Box::pin(async move { party.capture(request).await })).await
     }
 
     async fn void(&self, request: VoidRequest) -> Result<Void, GatewayError> {
         let (party, key) = (self.party.clone(), request.key.clone());
-        self.breaker.call(Some(&key), async move { party.void(request).await }).await
+        self.breaker.call(Some(&key), Box::pin(async move { party.void(request).await })).await
     }
 
     async fn refund(&self, request: RefundRequest) -> Result<Refund, GatewayError> {
         let (party, key) = (self.party.clone(), request.key.clone());
-        self.breaker.call(Some(&key), async move { party.refund(request).await }).await
+        self.breaker.call(Some(&key), Box::pin(async move { party.refund(request).await })).await
     }
 
     async fn lookup(&self, key: &str) -> Result<Option<Operation>, GatewayError> {
         let (party, asked) = (self.party.clone(), key.to_owned());
-        self.breaker.call(Some(key), async move { party.lookup(&asked).await }).await
+        self.breaker.call(Some(key), Box::pin(async move { party.lookup(&asked).await })).await
     }
 
     async fn payments(&self, since: Instant, after: Option<&str>, limit: u32) -> Result<Listed<GatewayPayment>, GatewayError> {
         let (party, after) = (self.party.clone(), after.map(str::to_owned));
-        self.breaker.call(None, async move { party.payments(since, after.as_deref(), limit).await }).await
+        self.breaker.call(None, Box::pin(async move { party.payments(since, after.as_deref(), limit).await })).await
     }
 
     fn is_sandbox(&self) -> bool {
@@ -74,22 +74,22 @@ impl PaymentGateway for Guarded<dyn PaymentGateway> {
 impl Carrier for Guarded<dyn Carrier> {
     async fn book(&self, request: BookRequest) -> Result<Booking, GatewayError> {
         let (party, key) = (self.party.clone(), request.key.clone());
-        self.breaker.call(Some(&key), async move { party.book(request).await }).await
+        self.breaker.call(Some(&key), Box::pin(async move { party.book(request).await })).await
     }
 
     async fn cancel(&self, request: CancelRequest) -> Result<Cancel, GatewayError> {
         let (party, key) = (self.party.clone(), request.key.clone());
-        self.breaker.call(Some(&key), async move { party.cancel(request).await }).await
+        self.breaker.call(Some(&key), Box::pin(async move { party.cancel(request).await })).await
     }
 
     async fn lookup(&self, key: &str) -> Result<Option<CarrierOperation>, GatewayError> {
         let (party, asked) = (self.party.clone(), key.to_owned());
-        self.breaker.call(Some(key), async move { party.lookup(&asked).await }).await
+        self.breaker.call(Some(key), Box::pin(async move { party.lookup(&asked).await })).await
     }
 
     async fn bookings(&self, since: Instant, after: Option<&str>, limit: u32) -> Result<Listed<CarrierBooking>, GatewayError> {
         let (party, after) = (self.party.clone(), after.map(str::to_owned));
-        self.breaker.call(None, async move { party.bookings(since, after.as_deref(), limit).await }).await
+        self.breaker.call(None, Box::pin(async move { party.bookings(since, after.as_deref(), limit).await })).await
     }
 
     fn is_sandbox(&self) -> bool {
@@ -102,7 +102,7 @@ impl Mailer for Guarded<dyn Mailer> {
     async fn send(&self, message: &MailMessage) -> Result<Delivery, GatewayError> {
         let (party, message) = (self.party.clone(), message.clone());
         let key = message.message_id.to_string();
-        self.breaker.call(Some(&key), async move { party.send(&message).await }).await
+        self.breaker.call(Some(&key), Box::pin(async move { party.send(&message).await })).await
     }
 }
 
@@ -111,6 +111,6 @@ impl Texter for Guarded<dyn Texter> {
     async fn send(&self, sms: &Sms) -> Result<Delivery, GatewayError> {
         let (party, sms) = (self.party.clone(), sms.clone());
         let key = sms.message_id.to_string();
-        self.breaker.call(Some(&key), async move { party.send(&sms).await }).await
+        self.breaker.call(Some(&key), Box::pin(async move { party.send(&sms).await })).await
     }
 }

@@ -28,7 +28,9 @@ impl Model {
     }
 
     fn status(&self, end: &End) -> Heard {
-        let (status, left) = (end.row.life.status, self.left());
+        let status = end.row.life.status;
+        let stray = |of: &u32| end.row.life.shipments.iter().any(|s| s.stray && number(s.id.as_str()) == *of);
+        let left = self.parcels.iter().any(|(number, p)| p.left_first && !(p.perhaps_stray && stray(number)));
         let here = match status {
             Status::Cancelled => {
                 let asked = self.cancelled != Cancelled::No || self.may_wait();

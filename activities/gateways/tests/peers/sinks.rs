@@ -1,5 +1,7 @@
 //! Sinks against brokers that nobody here wrote. Each test starts its own and ends it.
 
+use std::net::TcpStream;
+
 use lapin::options::{BasicAckOptions, BasicGetOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ConnectionProperties};

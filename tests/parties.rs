@@ -182,8 +182,8 @@ impl Stage {
         })
         .await;
         assert_eq!(self.store.audit_orders(None, 10_000).await.unwrap().len(), orders, "every order once");
-        self.place.audit().await;
         self.one_payment_each().await;
+        self.place.audit().await;
         let (rabbitmq, redis) = (events_in_rabbitmq(&self.rabbitmq).await, self.events_in_redis().await);
         assert!(rabbitmq >= orders * 2 && rabbitmq == redis, "{rabbitmq} events in RabbitMQ, {redis} in Redis");
         let rows = self.store.audit_orders(None, 10_000).await.unwrap();
@@ -204,8 +204,10 @@ impl Stage {
         let mut taken: BTreeMap<String, Vec<i64>> = BTreeMap::new();
         for intent in intents["data"].as_array().unwrap() {
             let order = intent["metadata"]["oms_order"].as_str().unwrap().to_owned();
-            let received = if intent["status"] == "succeeded" { intent["amount_received"].as_i64().unwrap_or(0) } else { 0 };
-            taken.entry(order).or_default().push(received);
+            // it counts what a partial capture released as returned
+            let kept = |charge: &Value| charge["amount"].as_i64().unwrap() - charge["amount_refunded"].as_i64().unwrap();
+            let charges = intent["charges"]["data"].as_array().unwrap().iter().filter(|charge| charge["captured"] == true);
+            taken.entry(order).or_default().push(charges.map(kept).sum());
         }
         for order in self.store.audit_orders(None, 10_000).await.unwrap() {
             let at_the_gateway = taken.remove(order.id.as_str()).unwrap_or_default();

@@ -173,6 +173,38 @@ async fn an_order_is_paid_once_whatever_is_repeated() {
     assert_eq!((entry.status, entry.order.as_ref()), (PaymentStatus::Refunded, Some(&order)));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs localstripe"]
+async fn shares_that_are_taken_at_once_are_each_taken_once() {
+    let stripe = Stripe::start().await;
+    let gateways = [stripe.gateway(), stripe.gateway()];
+    for round in 0..24 {
+        let order = order(&format!("split-{round}"));
+        let shares = if round % 2 == 0 { [1000, 1000] } else { [1300, 700] };
+        let payment = held(&gateways[0], authorize(&order, 2000, "pm_card_visa")).await;
+        let take = async |number: usize| {
+            let request = capture(&order, u32::try_from(number).unwrap() + 1, &payment, shares[number]);
+            loop {
+                match gateways[number].capture(request.clone()).await {
+                    Ok(taken) => return assert_eq!(taken, Capture::Taken { amount: eur(shares[number]) }),
+                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            }
+        };
+        tokio::join!(take(0), take(1));
+        let charges = |intent: &Value| intent["charges"]["data"].as_array().unwrap().clone();
+        let all: Vec<Value> = stripe.intents(&order).await.iter().flat_map(charges).filter(|c| c["captured"] == true).collect();
+        let kept = all.iter().map(|c| c["amount"].as_i64().unwrap() - c["amount_refunded"].as_i64().unwrap());
+        assert_eq!(kept.sum::<i64>(), 2000, "round {round}: {all:?}");
+        let entry = &books(&gateways[1]).await[&payment];
+        assert_eq!((entry.captured, entry.refunded, entry.held), (eur(2000), eur(0), eur(0)), "round {round}");
+        for number in 0..2 {
+            take(number).await;
+        }
+        assert_eq!(stripe.intents(&order).await.len(), 2, "asked again, nothing more is taken");
+    }
+}
+
 #[tokio::test]
 #[ignore = "needs localstripe"]
 async fn what_was_done_before_its_answer_was_lost_is_found_and_not_repeated() {

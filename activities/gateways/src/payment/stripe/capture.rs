@@ -21,6 +21,9 @@ impl StripePayments {
             // noted and then refused or never sent: it goes on below
             Some(Note::Taken(_)) if root.received() == 0 => {}
             Some(Note::Taken(_)) => return Ok(taken(request)),
+            Some(Note::Taking(_)) if root.received() == 0 => {}
+            Some(Note::Taking(_)) if root.took(&request.key, amount) => return self.confirm(&root, request, amount).await,
+            Some(Note::Taking(_)) => return self.give_way(&root, request, amount).await,
             Some(Note::Later(_, intent)) => return self.take_later(&root, request, amount, intent).await,
             Some(_) => return Err(GatewayError::unavailable("the idempotency key was used for another kind of operation")),
             None => {}
@@ -53,28 +56,65 @@ impl StripePayments {
         if self.settings.multicapture && several && amount < root.held() {
             form.push(("final_capture".into(), "false".into()));
         }
-        let note = Note::Taken(amount);
-        let asked = if lacks(&self.limits.no_capture_metadata) {
-            self.write_note(root, &request.key, &note).await?;
-            self.http.post::<Intent>(&path, &form, &request.key).await
-        } else {
-            // note and capture are one request, so each is there exactly when the other is
-            let mut noted = form.clone();
-            noted.push((format!("metadata[{}]", field(&request.key)), note.text()));
-            match self.http.post::<Intent>(&path, &noted, &request.key).await {
-                Err(Failure::Refused(refusal)) if is_about_metadata(&refusal) => {
-                    learn(&self.limits.no_capture_metadata);
-                    self.write_note(root, &request.key, &note).await?;
-                    self.http.post::<Intent>(&path, &form, &request.key).await
-                }
-                asked => asked,
+        if lacks(&self.limits.no_capture_metadata) {
+            return self.take_alone(root, request, amount, &path, form).await;
+        }
+        // note and capture are one request, so each is there exactly when the other is
+        let mut noted = form.clone();
+        noted.push((format!("metadata[{}]", field(&request.key)), Note::Taken(amount).text()));
+        match self.http.post::<Intent>(&path, &noted, &request.key).await {
+            Ok(_) => Ok(taken(request)),
+            Err(Failure::Refused(refusal)) if is_about_metadata(&refusal) => {
+                learn(&self.limits.no_capture_metadata);
+                self.take_alone(root, request, amount, &path, form).await
             }
-        };
-        let refusal = match asked {
-            Ok(_) => return Ok(taken(request)),
-            Err(Failure::Card(error)) => error.decline(),
-            Err(Failure::Refused(refusal)) => refusal.code().to_owned(),
-            Err(failure) => return Err(failure.unexpected()),
+            Err(failure) => self.not_taken(root, request, failure).await,
+        }
+    }
+
+    /// Takes from the hold on a server that notes and captures in two requests: another share may be doing the same, and only one of them
+    /// will get it.
+    async fn take_alone(
+        &self,
+        root: &Intent,
+        request: &CaptureRequest,
+        amount: i64,
+        path: &str,
+        form: Vec<(String, String)>,
+    ) -> Result<Capture, GatewayError> {
+        self.write_note(root, &request.key, &Note::Taking(amount)).await?;
+        let moved = || GatewayError::unknown_outcome(format!("{PARTY} says that the payment has moved meanwhile"));
+        let seen = self.intent(&root.id).await?.filter(|intent| intent.status == "requires_capture").ok_or_else(moved)?;
+        match seen.contended(&request.key) {
+            None => {}
+            Some(true) => return self.give_way(&seen, request, amount).await,
+            // the other one gives way
+            Some(false) => return Err(GatewayError::unavailable("another share of the payment is being taken")),
+        }
+        match self.http.post::<Intent>(path, &form, &request.key).await {
+            Ok(_) => self.confirm(root, request, amount).await,
+            Err(failure) => self.not_taken(root, request, failure).await,
+        }
+    }
+
+    /// Notes that a capture that was begun took.
+    async fn confirm(&self, root: &Intent, request: &CaptureRequest, amount: i64) -> Result<Capture, GatewayError> {
+        self.write_note(root, &request.key, &Note::Taken(amount)).await?;
+        Ok(taken(request))
+    }
+
+    /// Takes by an intent of its own instead of a capture that was begun and took nothing.
+    async fn give_way(&self, root: &Intent, request: &CaptureRequest, amount: i64) -> Result<Capture, GatewayError> {
+        self.write_note(root, &request.key, &Note::Later(amount, None)).await?;
+        self.take_later(root, request, amount, None).await
+    }
+
+    /// What a capture means that was not made.
+    async fn not_taken(&self, root: &Intent, request: &CaptureRequest, failure: Failure) -> Result<Capture, GatewayError> {
+        let refusal = match failure {
+            Failure::Card(error) => error.decline(),
+            Failure::Refused(refusal) => refusal.code().to_owned(),
+            failure => return Err(failure.unexpected()),
         };
         match refusal.as_str() {
             "capture_charge_authorization_expired" | "charge_expired_for_capture" => {

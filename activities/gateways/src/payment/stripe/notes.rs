@@ -24,6 +24,8 @@ pub(super) fn field(key: &str) -> String {
 pub(super) enum Note {
     /// A capture of the held funds.
     Taken(i64),
+    /// A capture of the held funds that was begun, on a server that cannot note and capture in one request.
+    Taking(i64),
     /// A capture by an intent of its own, once that is known.
     Later(i64, Option<String>),
     /// A void, and whether something was held.
@@ -39,6 +41,7 @@ impl Note {
     pub(super) fn text(&self) -> String {
         match self {
             Self::Taken(amount) => format!("taken {amount}"),
+            Self::Taking(amount) => format!("taking {amount}"),
             Self::Later(amount, intent) => format!("later {amount} {}", intent.as_deref().unwrap_or_default()),
             Self::Void(held) => format!("void {}", if *held { "released" } else { "nothing" }),
             Self::Refund(amount) => format!("refund {amount}"),
@@ -52,6 +55,7 @@ impl Note {
         let intent = words.next().filter(|w| !w.is_empty()).map(str::to_owned);
         Some(match kind {
             "taken" => Self::Taken(subject.parse().ok()?),
+            "taking" => Self::Taking(subject.parse().ok()?),
             "later" => Self::Later(subject.parse().ok()?, intent),
             "void" => Self::Void(subject == "released"),
             "refund" => Self::Refund(subject.parse().ok()?),
@@ -74,13 +78,13 @@ impl Intent {
     /// What captures took or are about to take, those by other intents included.
     pub(super) fn noted(&self) -> i64 {
         let amounts = self.notes().map(|note| match note {
-            Note::Taken(amount) | Note::Later(amount, _) => amount,
+            Note::Taken(amount) | Note::Taking(amount) | Note::Later(amount, _) => amount,
             Note::Void(_) | Note::Refund(_) | Note::Refused(_) => 0,
         });
         amounts.fold(0, i64::saturating_add)
     }
 
-    /// What captures of this very intent took or are about to take.
+    /// What captures of this very intent took.
     fn taken(&self) -> i64 {
         let amounts = self.notes().map(|note| if let Note::Taken(amount) = note { amount } else { 0 });
         amounts.fold(0, i64::saturating_add)
@@ -108,10 +112,37 @@ impl Intent {
             return received;
         }
         match (self.status.as_str(), self.taken()) {
+            // nothing is returned before a capture is confirmed: what is gone was released by the capture
+            ("succeeded", 0) if self.notes().any(|note| matches!(note, Note::Taking(_))) => {
+                self.amount - self.charge().map_or(0, |c| c.amount_refunded)
+            }
             ("succeeded", 0) => self.amount,
             ("succeeded", taken) => taken.min(self.amount),
             _ => 0,
         }
+    }
+
+    /// Captures under other keys that were begun, by the names of their notes.
+    fn others_taking(&self, key: &str) -> impl Iterator<Item = (&str, i64)> {
+        let mine = field(key);
+        self.metadata.iter().filter(move |(name, _)| **name != mine).filter_map(|(name, text)| match Note::parse(text) {
+            Some(Note::Taking(amount)) => Some((name.as_str(), amount)),
+            _ => None,
+        })
+    }
+
+    /// Whether a capture under another key was begun, and whether this one must give way to it.
+    pub(super) fn contended(&self, key: &str) -> Option<bool> {
+        self.others_taking(key).map(|(name, _)| name < field(key).as_str()).reduce(|a, b| a || b)
+    }
+
+    /// Whether the capture that was begun under this key is the one that took: an intent is captured once. Where amounts do not tell, any rule
+    /// will do that is the same for all, because whoever has answered for it has confirmed it before.
+    pub(super) fn took(&self, key: &str, amount: i64) -> bool {
+        let received = self.received();
+        let rank = |name: &str, amount: i64| (amount != received, name.to_owned());
+        let mine = rank(&field(key), amount);
+        self.taken() == 0 && self.others_taking(key).all(|(name, other)| mine < rank(name, other))
     }
 
     /// What is held and can still be taken.
@@ -130,9 +161,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn of_captures_that_were_begun_one_took() {
+        let begun = |notes: &[(&str, i64)], refunded: i64| {
+            let latest_charge = format!(r#"{{"amount_refunded": {refunded}}}"#);
+            let mut intent: Intent =
+                serde_json::from_str(&format!(r#"{{"amount": 30, "status": "succeeded", "latest_charge": {latest_charge}}}"#))
+                    .unwrap();
+            intent.metadata = notes.iter().map(|(key, amount)| (field(key), Note::Taking(*amount).text())).collect();
+            intent
+        };
+        let differing = begun(&[("a", 10), ("b", 20)], 20);
+        assert_eq!((differing.received(), differing.took("a", 10), differing.took("b", 20)), (10, true, false));
+        let equal = begun(&[("a", 10), ("b", 10)], 20);
+        assert_ne!(equal.took("a", 10), equal.took("b", 10));
+        assert!(begun(&[("a", 10)], 20).took("a", 10));
+        let mut confirmed = begun(&[("a", 10)], 20);
+        confirmed.metadata.insert(field("b"), Note::Taken(10).text());
+        assert!(!confirmed.took("a", 10), "another one has answered for it");
+        let first = [field("a"), field("b")].into_iter().min().unwrap() == field("a");
+        assert_eq!((differing.contended("a"), differing.contended("b")), (Some(!first), Some(first)), "one of two gives way");
+        assert_eq!(begun(&[("a", 10)], 20).contended("a"), None);
+    }
+
+    #[test]
     fn notes_read_back_and_add_up() {
         let all = [
             Note::Taken(5),
+            Note::Taking(4),
             Note::Later(7, None),
             Note::Later(7, Some("pi_2".into())),
             Note::Void(true),
@@ -146,7 +201,7 @@ mod tests {
             intent.metadata.insert(field(&n.to_string()), note.text());
         }
         intent.metadata.insert("oms_order".into(), "taken 900".replace("taken", "x"));
-        assert_eq!((intent.noted(), intent.taken(), intent.later()), (19, 5, vec!["pi_2".to_owned()]));
+        assert_eq!((intent.noted(), intent.taken(), intent.later()), (23, 5, vec!["pi_2".to_owned()]));
         assert_eq!((intent.received(), intent.held(), intent.is_voided()), (5, 0, true));
         assert!(field(&"k".repeat(200)).len() <= 40, "longer names are refused");
     }

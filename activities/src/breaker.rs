@@ -45,7 +45,7 @@ pub struct Rules {
 
 impl Default for Rules {
     fn default() -> Self {
-        let pauses = Pauses { first: Duration::from_secs(5), most: Duration::from_secs(60) };
+        let pauses = Pauses { first: Duration::from_secs(5), most: Duration::from_secs(30) };
         Self { calls: 20, failed_percent: 50, pauses, resume_per_second: 20 }
     }
 }

@@ -72,13 +72,19 @@ pub struct Shop {
     http: reqwest::Client,
     apis: Vec<String>,
     turn: AtomicUsize,
+    look_every: Duration,
 }
 
 impl Shop {
     pub fn at(apis: &[String]) -> Self {
         super::tls();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(40)).build().unwrap();
-        Self { http, apis: apis.to_vec(), turn: AtomicUsize::new(0) }
+        Self { http, apis: apis.to_vec(), turn: AtomicUsize::new(0), look_every: LOOK_EVERY }
+    }
+
+    /// Looks at its orders more rarely: where there are many of them, looking is most of the work.
+    pub fn looking_every(self, look_every: Duration) -> Self {
+        Self { look_every, ..self }
     }
 
     /// One attempt. Errors: nobody answered.
@@ -114,7 +120,7 @@ impl Shop {
                 }
                 other => assert!(began.elapsed() < LIFE_MAX, "{method} {path}: still {other:?}"),
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(self.look_every).await;
         }
     }
 
@@ -177,7 +183,7 @@ impl Shop {
                 return order;
             }
             assert!(began.elapsed() < LIFE_MAX, "{id} is not {what}: {order}");
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(self.look_every).await;
         }
     }
 

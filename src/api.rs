@@ -12,6 +12,7 @@ use oms_temporal::connect::ConnectSettings;
 use temporalio_client::Client;
 use tokio::net::TcpListener;
 
+use crate::replicas::Replicas;
 use crate::sandbox::{self, Herald};
 use crate::settings::{Settings, base_url};
 use crate::stack::{Service, listen};
@@ -37,13 +38,14 @@ pub(crate) struct Parts {
 /// Starts the API on `listener`. Must be called inside a tokio runtime, once per process.
 ///
 /// # Errors
-/// The metrics recorder is installed already, or the payment gateway's settings cannot be used.
+/// The metrics recorder is installed already, or the settings of the payment gateway or of Redis cannot be used.
 pub(crate) fn service(settings: &Settings, parts: Parts, listener: TcpListener) -> anyhow::Result<Service> {
     let metrics = install_metrics()?;
     let (engine, herald) = match parts.client {
         Some(client) => (Engine::connected(client.clone()), Herald::connected(client, parts.connect)),
         None => (Engine::connect_lazily(parts.connect.clone()), Herald::connecting(parts.connect)),
     };
+    let replicas = Replicas::of(settings)?;
     let payments = wiring::payments(settings, &parts.sandbox, &base_url(settings.api.listen))?;
     if let Some(warning) = settings.sandbox_in_public() {
         tracing::warn!("{warning}");
@@ -65,6 +67,7 @@ pub(crate) fn service(settings: &Settings, parts: Parts, listener: TcpListener) 
         search_attributes: true,
         event_source: settings.events.source.clone(),
         webhooks: WebhookRules { allow_private: settings.webhooks.policy.allow_private, overlap: settings.webhooks.overlap },
+        limits: replicas.limits(settings),
     };
     let extra = sandbox::router(parts.sandbox, herald, settings.sandboxed());
     let state = AppState::new(parts.store, engine, api, metrics);

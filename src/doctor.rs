@@ -61,20 +61,21 @@ impl Finding {
 
 /// Looks at everything and prints the table; exit code 1 if a line is bad.
 pub(crate) async fn run(settings: Settings, as_json: bool) -> anyhow::Result<ExitCode> {
-    let (database, engine, payment, carrier, mail, sms, sinks, sandbox, api) = tokio::join!(
+    let (database, engine, payment, carrier, mail, sms, redis, sinks, sandbox, api) = tokio::join!(
         within("database", database(&settings)),
         engine::examine(&settings),
         within("payment", parties::payment(&settings)),
         within("carrier", parties::carrier(&settings)),
         within("mail", parties::mail(&settings)),
         within("sms", parties::sms(&settings)),
+        within("Redis", redis(&settings)),
         sinks(&settings),
         sandbox(&settings),
         within("API", api(&settings)),
     );
     let mut findings = vec![sources(&settings), listener(settings.api), data_dir(&settings.data_dir), database];
     findings.extend(engine);
-    findings.extend([payment, carrier, mail, sms]);
+    findings.extend([payment, carrier, mail, sms, redis]);
     findings.extend(sinks);
     findings.extend(parties::in_public(&settings));
     findings.extend(sandbox);
@@ -188,6 +189,18 @@ async fn sinks(settings: &Settings) -> Vec<Finding> {
         })
     });
     futures::future::join_all(asked).await.into_iter().flatten().collect()
+}
+
+/// What replicas of the API share. Without it they go by themselves, so its absence is no failure.
+async fn redis(settings: &Settings) -> Finding {
+    let Some(redis) = &settings.redis else {
+        return Finding::off("Redis", "not set: every API process goes by itself; REDIS_URL lets them share");
+    };
+    let shown = redacted("redis.url", &redis.url);
+    match oms_gateways::replicas::check(&redis.url).await {
+        Ok(()) => Finding::good("Redis", format!("{shown} answers")),
+        Err(why) => Finding::warn("Redis", format!("{shown}: {why}: every API process goes by itself until it is started")),
+    }
 }
 
 async fn sandbox(settings: &Settings) -> Vec<Finding> {

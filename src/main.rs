@@ -14,6 +14,7 @@ mod mail;
 mod migrate;
 mod openapi;
 mod relay;
+mod replicas;
 mod reporters;
 mod sandbox;
 mod settings;

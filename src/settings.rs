@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use oms_activities::breaker::Rules;
+use oms_api::limits::Rate;
 use oms_contract::start::{Deadlines, Patience, Policies};
 use oms_domain::customer::Email;
 use oms_domain::message::Locale;
@@ -26,8 +27,8 @@ use oms_workers::{Alerts, WebhookPolicy};
 
 use crate::http::ApiTarget;
 use read::{
-    YES_OR_NO, alerts, bounded, breakers, channels, deadlines, duration, events, filter, listen, optional_duration, patience,
-    policies, retention, risk, shop, strategy, temporal, url_of, webhooks, yes_or_no,
+    YES_OR_NO, alerts, bounded, breakers, channels, deadlines, duration, events, filter, limits, listen, optional_duration,
+    patience, policies, redis, retention, risk, shop, strategy, temporal, url_of, webhooks, yes_or_no,
 };
 
 pub(crate) use layers::{DEFAULTS, Layers, variable_of};
@@ -140,6 +141,10 @@ pub(crate) struct Settings {
     pub(crate) shop: ShopSection,
     /// Whom to tell that a person is needed.
     pub(crate) alerts: Alerts,
+    /// What replicas of the API share; `None`: nothing.
+    pub(crate) redis: Option<RedisSection>,
+    /// How many requests a client may send; `None`: any number.
+    pub(crate) limits: Option<LimitsSection>,
     /// Where events go.
     pub(crate) events: EventsSection,
     /// Webhooks.
@@ -240,6 +245,24 @@ pub(crate) struct ShopSection {
     pub(crate) templates: Option<PathBuf>,
     /// Where customers reach the API; `None` means its own address.
     pub(crate) base_url: Option<String>,
+}
+
+/// What replicas of the API share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RedisSection {
+    /// The server.
+    pub(crate) url: String,
+    /// What the names of its keys begin with.
+    pub(crate) prefix: String,
+}
+
+/// How many requests a client may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LimitsSection {
+    /// How fast.
+    pub(crate) rate: Rate,
+    /// How many reverse proxies stand in front.
+    pub(crate) proxies: usize,
 }
 
 /// Where events go.
@@ -356,6 +379,8 @@ impl Settings {
             },
             shop: shop(&layers)?,
             alerts: alerts(&layers)?,
+            redis: redis(&layers)?,
+            limits: limits(&layers)?,
             events: events(&layers)?,
             webhooks: webhooks(&layers)?,
             workers: WorkersSection {

@@ -152,6 +152,7 @@ const ROOMS: [Room; 10] = [
             "chrono",
             "csv",
             "futures",
+            "governor",
             "hex",
             "metrics",
             "metrics-exporter-prometheus",

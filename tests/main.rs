@@ -35,6 +35,7 @@ mod reconciliation;
 mod refunds;
 mod replay;
 mod replay_stories;
+mod replicas;
 mod returns;
 mod stack;
 mod story_sweeps;

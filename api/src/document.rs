@@ -5,6 +5,7 @@ use utoipa::OpenApi;
 use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 
+use crate::limits;
 use crate::problem::{self, FieldError, ProblemBody};
 
 #[derive(OpenApi)]
@@ -40,7 +41,7 @@ pub(crate) fn frame() -> utoipa::openapi::OpenApi {
 
 /// Adds to every operation the refusals that it has by its kind and does not name itself.
 pub(crate) fn complete(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
-    for item in document.paths.paths.values_mut() {
+    for (route, item) in &mut document.paths.paths {
         for operation in operations(item) {
             let named = |location: &ParameterIn| {
                 operation.parameters.iter().flatten().any(|parameter| match parameter {
@@ -60,6 +61,13 @@ pub(crate) fn complete(mut document: utoipa::openapi::OpenApi) -> utoipa::openap
             }
             if body || query || header {
                 add(operation, "422", "`validation_failed` and its relatives: `errors` names each broken rule and its place");
+            }
+            if !limits::is_free(route) {
+                add(
+                    operation,
+                    "429",
+                    "`rate_limited`: more requests than one client may send, where limits are set; see `Retry-After`",
+                );
             }
             add(operation, "500", "`internal`: a defect; the log has it under `x-request-id`");
             add(operation, "503", "`unavailable`: something is gone or overloaded; see `Retry-After`");

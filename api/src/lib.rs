@@ -14,6 +14,7 @@ pub mod idempotency;
 mod imports;
 pub mod inbound;
 mod inventory;
+pub mod limits;
 mod messages;
 mod ops;
 mod orders;
@@ -36,6 +37,7 @@ pub use imports::{ImportPace, run as run_imports};
 pub use state::{ApiSettings, AppState, KnowsMethod, SayDate, ShopFace, WebhookRules};
 pub use telemetry::install_metrics;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,6 +74,7 @@ fn endpoints() -> OpenApiRouter<AppState> {
 
 /// The whole API. `extra` are routes of others (the sandbox's): problem documents, limits, metrics and the document apply to them.
 pub fn router(state: AppState, extra: OpenApiRouter) -> Router {
+    let limits = state.settings.limits.clone();
     let (routes, document) = endpoints().with_state(state).merge(extra).split_for_parts();
     routes
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document::complete(document)))
@@ -79,6 +82,7 @@ pub fn router(state: AppState, extra: OpenApiRouter) -> Router {
         .layer(from_fn(telemetry::as_problem))
         .layer(CatchPanicLayer::custom(telemetry::panicked))
         .layer(from_fn_with_state(Arc::new(Semaphore::new(telemetry::IN_FLIGHT_MAX)), telemetry::limit))
+        .layer(from_fn_with_state(limits, limits::guard))
         .layer(from_fn(telemetry::observe))
 }
 
@@ -98,7 +102,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let (asked, mut stopping) = tokio::sync::watch::channel(false);
-    let served = axum::serve(listener, router)
+    let served = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(async move {
             shutdown.await;
             asked.send_replace(true);

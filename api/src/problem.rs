@@ -92,6 +92,8 @@ codes! {
     IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "Idempotency-Key reused";
     /// The `event_id` came before with another type.
     EventIdReused = "event_id_reused", UNPROCESSABLE_ENTITY, "event_id reused";
+    /// The client sends more requests than it may. Go on after `Retry-After` seconds.
+    RateLimited = "rate_limited", TOO_MANY_REQUESTS, "Too many requests";
     /// A defect of ours; the log has it under the request's id.
     Internal = "internal", INTERNAL_SERVER_ERROR, "Internal error";
     /// Something we need is gone, or we are overloaded. Try again after `Retry-After` seconds.
@@ -433,6 +435,7 @@ mod tests {
         422 currency_mismatch
         422 idempotency_key_reused
         422 event_id_reused
+        429 rate_limited
         500 internal
         503 unavailable
         ");

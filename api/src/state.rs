@@ -19,6 +19,7 @@ use tokio::time::sleep;
 
 use crate::engine::Engine;
 use crate::inbound::Reporters;
+use crate::limits::Limits;
 use crate::ops::gauges::Gauges;
 use crate::problem::Problem;
 
@@ -83,6 +84,8 @@ pub struct ApiSettings {
     pub event_source: String,
     /// Webhooks.
     pub webhooks: WebhookRules,
+    /// How many requests a client may send; any number without it.
+    pub limits: Option<Arc<Limits>>,
 }
 
 /// What handlers share. Cheap to clone.

@@ -13,6 +13,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use tokio::sync::Semaphore;
 use tracing::Instrument;
 
+use crate::limits;
 use crate::problem::{self, Code, Problem};
 
 /// A request may take this long: half a minute of `Prefer: wait` and some work.
@@ -44,6 +45,11 @@ fn describe() {
         "Time to answer an HTTP request, by method and route template"
     );
     metrics::describe_gauge!(IN_FLIGHT, "HTTP requests in work");
+    metrics::describe_counter!(limits::LIMITED, "Requests refused because their client sends too many");
+    metrics::describe_counter!(
+        limits::ALONE,
+        "Requests counted by this process alone because the replicas' place for it does not answer"
+    );
     metrics::describe_counter!("oms_orders_placed_total", "Orders taken in, replays not counted");
     metrics::describe_counter!("oms_import_rows_settled_total", "Rows of imports that were placed or refused");
     metrics::describe_counter!("oms_http_panics_total", "Handlers that panicked");

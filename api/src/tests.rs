@@ -7,6 +7,7 @@ mod cursors;
 mod events;
 mod frame;
 mod inbound;
+mod limits;
 mod outage;
 mod steering;
 
@@ -72,6 +73,11 @@ impl Desk {
     }
 
     pub(crate) async fn with_engine_at(address: &str) -> Self {
+        Self::with(address, |_| {}).await
+    }
+
+    /// The same, but for what `change` changes.
+    pub(crate) async fn with(address: &str, change: impl FnOnce(&mut ApiSettings)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::connect(&format!("sqlite:{}", dir.path().join("oms.db").display())).await.unwrap();
         store.migrate().await.unwrap();
@@ -80,7 +86,7 @@ impl Desk {
             namespace: "oms".to_owned(),
             ..ConnectSettings::default()
         });
-        let settings = ApiSettings {
+        let mut settings = ApiSettings {
             price_rules: PriceRules { shipping_minor: 490, tax_bps: 1_900 },
             deadlines: Default::default(),
             patience: Default::default(),
@@ -101,7 +107,9 @@ impl Desk {
             search_attributes: true,
             event_source: "urn:test".to_owned(),
             webhooks: crate::WebhookRules { allow_private: true, overlap: std::time::Duration::from_secs(3_600) },
+            limits: None,
         };
+        change(&mut settings);
         let state = AppState::new(store.clone(), engine, settings, telemetry::test_metrics());
         Self { router: router(state.clone(), OpenApiRouter::new()), store, state, _dir: dir }
     }

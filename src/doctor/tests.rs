@@ -84,6 +84,15 @@ fn a_sandbox_in_public_is_a_warning() {
 }
 
 #[tokio::test]
+async fn redis_is_missed_but_nothing_fails_without_it() {
+    assert_eq!(redis(&settings(&[])).await.state, State::Off);
+    // nothing listens on port 9 of the loopback
+    let finding = redis(&settings(&[("REDIS_URL", "redis://:hunter2@127.0.0.1:9")])).await;
+    assert_eq!(finding.state, State::Warn, "{finding:?}");
+    assert!(!finding.detail.contains("hunter2"), "{finding:?}");
+}
+
+#[tokio::test]
 async fn looking_creates_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use oms_activities::breaker::Rules;
+use oms_api::limits::Rate;
 use oms_contract::start::{Deadlines, Patience, Policies};
 use oms_domain::customer::Email;
 use oms_domain::message::Locale;
@@ -20,13 +22,18 @@ use oms_temporal::connect::{ApiKey, TlsSettings};
 use oms_workers::{Alerts, WebhookPolicy};
 
 use super::layers::Layers;
-use super::{EventsSection, RetentionSection, SettingsError, ShopSection, TemporalSection, WebhooksSection};
+use super::{
+    EventsSection, LimitsSection, RedisSection, RetentionSection, SettingsError, ShopSection, TemporalSection, WebhooksSection,
+};
 
 /// Namespaces and shops have names, not novels.
 const NAME_MAX: usize = 200;
 
 /// Longest duration that a setting may say: ten years, so that adding it to an instant never overflows.
 const DURATION_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
+
+/// Most requests per second, or at once, that a limit may say.
+const LIMIT_MAX: NonZeroU32 = NonZeroU32::MIN.saturating_add(99_999);
 
 /// Nothing is removed sooner: keys are promised for so long.
 const RETENTION_MIN: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -177,6 +184,29 @@ pub(super) fn alerts(layers: &Layers) -> Result<Alerts, SettingsError> {
     })
 }
 
+pub(super) fn redis(layers: &Layers) -> Result<Option<RedisSection>, SettingsError> {
+    let url = layers.optional("redis.url", "redis://HOST:PORT", url_of(&["redis://", "rediss://"]))?;
+    let prefix = layers.value("redis.prefix", "0 to 200 visible ASCII characters", |text| {
+        (text.len() <= NAME_MAX && text.bytes().all(|b| b.is_ascii_graphic())).then(|| text.to_owned())
+    })?;
+    Ok(url.map(|url| RedisSection { url, prefix }))
+}
+
+pub(super) fn limits(layers: &Layers) -> Result<Option<LimitsSection>, SettingsError> {
+    let number = |key: &str| {
+        layers.optional(key, "a whole number from 1 to 100000, or empty", |text| bounded(text, NonZeroU32::MIN, LIMIT_MAX))
+    };
+    let (per_second, burst) = (number("limits.per_second")?, number("limits.burst")?);
+    let proxies = layers.value("limits.proxies", "a whole number from 0 to 10", |text| bounded(text, 0, 10))?;
+    match (per_second, burst) {
+        (None, Some(_)) => Err(layers.bad("limits.burst", "empty unless limits.per_second is set")),
+        (None, None) => Ok(None),
+        (Some(per_second), burst) => {
+            Ok(Some(LimitsSection { rate: Rate { per_second, burst: burst.unwrap_or(per_second) }, proxies }))
+        }
+    }
+}
+
 pub(super) fn events(layers: &Layers) -> Result<EventsSection, SettingsError> {
     let plain = |text: &str| {
         let fits = (1..=NAME_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
@@ -185,7 +215,7 @@ pub(super) fn events(layers: &Layers) -> Result<EventsSection, SettingsError> {
     let word = "1 to 200 visible ASCII characters";
     let amqp = layers.optional("amqp.url", "amqp://USER:PASSWORD@HOST/VHOST", url_of(&["amqp://", "amqps://"]))?;
     let exchange = layers.value("amqp.exchange", word, plain)?;
-    let redis = layers.optional("redis.url", "redis://HOST:PORT", url_of(&["redis://", "rediss://"]))?;
+    let redis = redis(layers)?;
     let stream = layers.optional("redis.stream", word, plain)?;
     if stream.is_some() && redis.is_none() {
         return Err(layers.bad("redis.stream", "empty unless redis.url is set"));
@@ -195,7 +225,7 @@ pub(super) fn events(layers: &Layers) -> Result<EventsSection, SettingsError> {
         source: layers.value("events.source", word, plain)?,
         journal: layers.value("events.journal", YES_OR_NO, yes_or_no)?,
         rabbitmq: amqp.map(|url| (url, exchange)),
-        redis: redis.zip(stream).map(|(url, stream)| (url, stream, kept)),
+        redis: redis.zip(stream).map(|(redis, stream)| (redis.url, stream, kept)),
     })
 }
 

@@ -76,6 +76,23 @@ fn rules_are_off_and_nothing_is_removed_until_set() {
 }
 
 #[test]
+fn clients_are_limited_only_when_it_is_asked_for() {
+    let settings = load(None, &[]).unwrap();
+    assert!(settings.limits.is_none() && settings.redis.is_none());
+    let rate = |pairs: &[(&str, &str)]| {
+        let LimitsSection { rate, proxies } = load(None, pairs).unwrap().limits.unwrap();
+        (rate.per_second.get(), rate.burst.get(), proxies)
+    };
+    assert_eq!(rate(&[("OMS__LIMITS__PER_SECOND", "20")]), (20, 20, 0));
+    let all = [("OMS__LIMITS__PER_SECOND", "20"), ("OMS__LIMITS__BURST", "100"), ("OMS__LIMITS__PROXIES", "1")];
+    assert_eq!(rate(&all), (20, 100, 1));
+    assert!(complaint(None, &[("OMS__LIMITS__BURST", "5")]).contains("limits.per_second"));
+    assert!(complaint(None, &[("OMS__LIMITS__PER_SECOND", "0")]).contains("limits.per_second"));
+    let redis = load(None, &[("REDIS_URL", "redis://h"), ("OMS__REDIS__PREFIX", "shop-2:")]).unwrap().redis.unwrap();
+    assert_eq!((redis.url.as_str(), redis.prefix.as_str()), ("redis://h", "shop-2:"));
+}
+
+#[test]
 fn a_named_file_must_exist() {
     assert!(complaint(None, &[("OMS_CONFIG", "absent.toml")]).contains("absent.toml"));
     let broken = complaint(Some("[api\nlisten = 1"), &[]);

@@ -60,10 +60,15 @@ pub fn fresh(stem: &str) -> String {
 
 impl Http {
     pub fn new(port: u16) -> Self {
+        Self::at(&format!("http://127.0.0.1:{port}"))
+    }
+
+    /// A client of the API at a URL.
+    pub fn at(base: &str) -> Self {
         // reqwest comes without a TLS provider of its own; a second install is refused and changes nothing
         super::tls();
         let client = Client::builder().timeout(Duration::from_secs(40)).build().unwrap();
-        Self { base: format!("http://127.0.0.1:{port}"), client }
+        Self { base: base.to_owned(), client }
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {

@@ -1,4 +1,5 @@
-//! Outside parties behind one trait each: payment gateway, carrier, mail, SMS, and a sandbox twin of each; event sinks and webhooks.
+//! Outside parties behind one trait each: payment gateway, carrier, mail, SMS, and a sandbox twin of each; event sinks and webhooks;
+//! and what replicas of the API share.
 //!
 //! The rules of this room: every operation carries an idempotency key and may be called any number of times; *refused* is
 //! an answer, not an error; and a party that does not answer is either [`GatewayError::Unavailable`] (nothing happened)
@@ -12,6 +13,7 @@ mod folder;
 pub mod ledger;
 pub mod mail;
 pub mod payment;
+pub mod replicas;
 pub mod sandbox;
 pub mod secret;
 pub mod signature;

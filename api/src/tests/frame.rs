@@ -69,6 +69,11 @@ async fn the_document_describes_every_answer() {
             }
             let has = |status: &str| responses.contains_key(status);
             assert!(has("500") && has("503"), "{method} {path}");
+            assert_eq!(
+                has("429"),
+                !["/livez", "/readyz", "/metrics", "/asyncapi.json"].contains(&path.as_str()),
+                "{method} {path}"
+            );
             if !operation["requestBody"].is_null() {
                 assert!(has("400") && has("413") && has("415") && has("422"), "{method} {path}");
             }

@@ -6,6 +6,7 @@
 mod broker;
 mod localstripe;
 mod peer;
+mod replicas;
 mod sinks;
 mod smtp;
 mod stripe_client;

@@ -1,0 +1,134 @@
+//! What replicas share, over a Redis that nobody here wrote.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use oms_gateways::replicas::{Bucket, Buckets, Line, check};
+use tempfile::TempDir;
+
+use crate::broker::{Broker, redis_server};
+use crate::peer::{free_port, until};
+
+/// Well above what a call may take, and well below what a hung server takes; there are busy machines.
+const SOON: Duration = Duration::from_millis(700);
+
+/// A server, and what lines to it were told.
+struct Redis {
+    broker: Broker,
+    port: u16,
+    told: Arc<Mutex<Vec<bool>>>,
+    _dir: TempDir,
+}
+
+impl Redis {
+    async fn start() -> Self {
+        let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
+        let redis = Self { broker: redis_server(dir.path().to_owned(), port), port, told: Arc::default(), _dir: dir };
+        until("redis answers", || async { check(&redis.url()).await.ok() }).await;
+        redis
+    }
+
+    fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    fn line(&self) -> Line {
+        let told = self.told.clone();
+        let hear = move |how: Result<(), &str>| told.lock().unwrap().push(how.is_ok());
+        Line::new(&self.url(), Arc::new(hear)).unwrap()
+    }
+
+    /// Stops its process without ending it, or lets it go on: connections stay, answers do not come.
+    fn signal(&self, name: &str) {
+        let found = Command::new("pgrep").args(["-f", &format!("redis-server 127.0.0.1:{}", self.port)]).output().unwrap();
+        let pids = String::from_utf8(found.stdout).unwrap();
+        let pid = pids.lines().next().expect("the server's process");
+        assert!(Command::new("kill").arg(format!("-{name}")).arg(pid).status().unwrap().success());
+    }
+}
+
+fn number(n: u32) -> NonZeroU32 {
+    NonZeroU32::new(n).unwrap()
+}
+
+async fn take(buckets: &Buckets, client: &str, burst: u32) -> Option<Bucket> {
+    buckets.take(client, number(1), number(burst)).await
+}
+
+async fn up(buckets: &Buckets) {
+    until("the line is up", || async { take(buckets, "nobody", 9).await }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs redis-server"]
+async fn a_bucket_is_one_for_all_and_is_refilled_by_time() {
+    let redis = Redis::start().await;
+    let replicas: Vec<Buckets> = (0..3).map(|_| Buckets::new(redis.line(), "oms:test:")).collect();
+    for buckets in &replicas {
+        up(buckets).await;
+    }
+    let (began, lost) = (Instant::now(), AtomicUsize::new(0));
+    let ask = async |buckets: &Buckets| loop {
+        match take(buckets, "192.0.2.1", 50).await {
+            Some(bucket) => return bucket,
+            // a call that took too long may have taken one all the same
+            None => lost.fetch_add(1, Ordering::Relaxed),
+        };
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let told = join_all(replicas.iter().cycle().take(120).map(ask)).await;
+    let passed = told.iter().filter(|bucket| matches!(bucket, Bucket::Left(_))).count();
+    let refilled = usize::try_from(began.elapsed().as_secs()).unwrap() + 1;
+    let lost = lost.into_inner();
+    assert!(
+        passed + lost >= 50 && passed <= 50 + refilled,
+        "{passed} of 120 passed, 50 are in the bucket, {lost} lost: {told:?}"
+    );
+    let left: BTreeSet<u32> = told.iter().filter_map(|b| if let Bucket::Left(n) = b { Some(*n) } else { None }).collect();
+    assert!(left.len() + lost >= 50 && left.iter().all(|n| *n < 50), "each takes one: {left:?}");
+    let soon =
+        |bucket: &Bucket| matches!(bucket, Bucket::Empty(wait) if *wait > Duration::ZERO && *wait <= Duration::from_secs(1));
+    assert!(told.iter().any(soon), "{told:?}");
+    let another = until("it answers", || async { take(&replicas[0], "192.0.2.2", 50).await }).await;
+    assert!(matches!(another, Bucket::Left(48..)), "another client's is full: {another:?}");
+    until("time refills it", || async { take(&replicas[1], "192.0.2.1", 50).await.filter(|b| matches!(b, Bucket::Left(_))) })
+        .await;
+    // a smaller burst holds at once for whoever has saved up more
+    let shrunk = until("it answers", || async { take(&replicas[0], "192.0.2.1", 2).await }).await;
+    assert!(matches!(shrunk, Bucket::Left(_)) || soon(&shrunk), "{shrunk:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs redis-server"]
+async fn a_server_that_hangs_or_dies_costs_next_to_no_time_and_is_found_again() {
+    let mut redis = Redis::start().await;
+    let buckets = Buckets::new(redis.line(), "oms:test:");
+    up(&buckets).await;
+    let down = async |what: &str| {
+        let began = Instant::now();
+        assert_eq!(take(&buckets, "a", 9).await, None, "{what}");
+        assert!(began.elapsed() < SOON, "{what}: {:?}", began.elapsed());
+        let began = Instant::now();
+        for _ in 0..500 {
+            assert_eq!(take(&buckets, "a", 9).await, None, "{what}");
+        }
+        // fifty thousandths of a second each would be 25 s
+        assert!(began.elapsed() < Duration::from_secs(3), "{what}: nobody waits after the first: {:?}", began.elapsed());
+    };
+    redis.signal("STOP");
+    down("it hangs").await;
+    redis.signal("CONT");
+    up(&buckets).await;
+    redis.broker.kill();
+    down("it is dead").await;
+    redis.broker.restart();
+    up(&buckets).await;
+    let told = redis.told.lock().unwrap();
+    let changes = told.windows(2).all(|two| two[0] != two[1]);
+    assert!(changes && told.last() == Some(&true) && told.iter().filter(|up| !**up).count() >= 2, "each change once: {told:?}");
+}

@@ -1,0 +1,62 @@
+//! What replicas of the API share through Redis, in the API's words. Without Redis each goes by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use oms_api::limits::{Limits, Rate, SharedBuckets, Verdict};
+use oms_gateways::replicas::{Bucket, Buckets, Line};
+
+use crate::exit::Blocked;
+use crate::settings::Settings;
+
+/// The way to the other replicas, if there is one.
+pub(crate) struct Replicas {
+    way: Option<(Line, String)>,
+}
+
+impl Replicas {
+    /// Over the Redis of the settings. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// Its URL cannot be used: one sentence with the remedy.
+    pub(crate) fn of(settings: &Settings) -> anyhow::Result<Self> {
+        let Some(redis) = &settings.redis else { return Ok(Self { way: None }) };
+        let line = Line::new(&redis.url, Arc::new(told)).map_err(|e| Blocked(format!("{e} (REDIS_URL, or redis.url)")))?;
+        Ok(Self { way: Some((line, redis.prefix.clone())) })
+    }
+
+    /// How many requests a client may send.
+    pub(crate) fn limits(&self, settings: &Settings) -> Option<Arc<Limits>> {
+        let section = settings.limits?;
+        let shared = self.way.as_ref().map(|(line, prefix)| {
+            let shared: Arc<dyn SharedBuckets> = Arc::new(Together(Buckets::new(line.clone(), prefix)));
+            shared
+        });
+        Some(Arc::new(Limits::new(section.rate, section.proxies, shared)))
+    }
+}
+
+fn told(how: Result<(), &str>) {
+    match how {
+        Ok(()) => tracing::info!("Redis answers; the replicas of the API share what they can"),
+        Err(reason) => {
+            tracing::warn!(reason, "Redis does not answer; each API process goes by itself until it does, and nothing stops")
+        }
+    }
+}
+
+struct Together(Buckets);
+
+impl SharedBuckets for Together {
+    fn take<'a>(&'a self, client: &'a str, rate: Rate) -> BoxFuture<'a, Option<Verdict>> {
+        async move {
+            Some(match self.0.take(client, rate.per_second, rate.burst).await? {
+                Bucket::Left(left) => Verdict::Pass(left),
+                Bucket::Empty(wait) => Verdict::Wait(wait.max(Duration::from_millis(1))),
+            })
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,126 @@
+//! Two processes of the API behind one address, as it were: what they share through Redis, and what they do without it.
+
+use std::time::Duration;
+
+use oms_store::Store;
+use tempfile::TempDir;
+
+use crate::support::broker::{Broker, redis_server};
+use crate::support::engine::free_port;
+use crate::support::http::Http;
+use crate::support::roles::{Place, Process};
+use crate::support::until;
+
+const PATIENT: Duration = Duration::from_secs(60);
+
+/// A Redis that can be killed and started again.
+struct Redis {
+    broker: Broker,
+    port: u16,
+    _dir: TempDir,
+}
+
+impl Redis {
+    async fn start() -> Self {
+        let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
+        let redis = Self { broker: redis_server(dir.path().to_owned(), port), port, _dir: dir };
+        redis.answers().await;
+        redis
+    }
+
+    async fn answers(&self) {
+        let answers = || async { oms_gateways::replicas::check(&self.url()).await.ok() };
+        until("redis-server answers (Debian: apt-get install redis-server)", PATIENT, answers).await;
+    }
+
+    fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    fn kill(&mut self) {
+        self.broker.kill();
+    }
+
+    async fn restart(&mut self) {
+        self.broker.restart();
+        self.answers().await;
+    }
+}
+
+/// Two replicas on one database and one Redis. No engine: nobody answers at port 9.
+struct Pair {
+    redis: Redis,
+    one: Http,
+    other: Http,
+    _processes: [Process; 2],
+    _dir: TempDir,
+}
+
+impl Pair {
+    async fn new(variables: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let database = format!("sqlite:{}", dir.path().join("oms.db").display());
+        let store = Store::connect(&database).await.unwrap();
+        store.migrate().await.unwrap();
+        store.close().await;
+        let redis = Redis::start().await;
+        let place = Place::new(dir.path(), "127.0.0.1:9", "oms", &database).with("REDIS_URL", &redis.url());
+        let place = variables.iter().fold(place, |place, (name, value)| place.with(name, value));
+        let (one, at) = place.api().await;
+        let (other, other_at) = place.api().await;
+        Self { redis, one: Http::at(&at), other: Http::at(&other_at), _processes: [one, other], _dir: dir }
+    }
+}
+
+/// Asks until it is refused; answers how often it was not.
+async fn drain(replicas: &[&Http]) -> u32 {
+    for passed in 0..1_000 {
+        let answer = replicas[passed as usize % replicas.len()].get("/v1/event-schemas/none").await;
+        if answer.status == 429 {
+            answer.refuses(429, "rate_limited", None);
+            assert!(answer.header("retry-after").parse::<u32>().unwrap() >= 1);
+            return passed;
+        }
+        assert_eq!(answer.status, 404, "{}", answer.text);
+    }
+    panic!("never refused");
+}
+
+/// Whether a replica's next request is counted with the others'.
+async fn counts_together(http: &Http) -> Option<()> {
+    let alone = async || {
+        let metrics = http.get("/metrics").await.text;
+        metrics.lines().find_map(|line| line.strip_prefix("oms_limits_alone_total ")).map_or(0, |n| n.parse::<u64>().unwrap())
+    };
+    let before = alone().await;
+    http.get("/v1/event-schemas/none").await;
+    (alone().await == before).then_some(())
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn two_replicas_share_a_clients_limit_and_go_on_alone_while_redis_is_dead() {
+    let mut pair = Pair::new(&[("OMS__LIMITS__PER_SECOND", "1"), ("OMS__LIMITS__BURST", "40")]).await;
+    for http in [&pair.one, &pair.other] {
+        until("it counts with the others", PATIENT, || counts_together(http)).await;
+    }
+    // whoever is refused by one is refused by the other: the bucket is one
+    let passed = drain(&[&pair.one, &pair.other]).await;
+    assert!(passed >= 20, "{passed}");
+    until("the other refuses too", PATIENT, || async {
+        drain(&[&pair.one]).await;
+        (pair.other.get("/v1/event-schemas/none").await.status == 429).then_some(())
+    })
+    .await;
+    assert_eq!(pair.other.get("/livez").await.status, 200);
+
+    pair.redis.kill();
+    for http in [&pair.one, &pair.other] {
+        // neither an error nor a refusal: a bucket of its own, full as on the first day
+        assert!(drain(&[http]).await >= 30, "it counts alone");
+    }
+    pair.redis.restart().await;
+    for http in [&pair.one, &pair.other] {
+        until("it counts with the others again", PATIENT, || counts_together(http)).await;
+    }
+}

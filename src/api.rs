@@ -68,6 +68,7 @@ pub(crate) fn service(settings: &Settings, parts: Parts, listener: TcpListener) 
         event_source: settings.events.source.clone(),
         webhooks: WebhookRules { allow_private: settings.webhooks.policy.allow_private, overlap: settings.webhooks.overlap },
         limits: replicas.limits(settings),
+        answers: replicas.answers(),
     };
     let extra = sandbox::router(parts.sandbox, herald, settings.sandboxed());
     let state = AppState::new(parts.store, engine, api, metrics);

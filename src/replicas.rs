@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use oms_api::answers::{Answers, Kept, SharedAnswers};
 use oms_api::limits::{Limits, Rate, SharedBuckets, Verdict};
-use oms_gateways::replicas::{Bucket, Buckets, Line};
+use oms_gateways::replicas::{self as redis, Bucket, Buckets, Line};
 
 use crate::exit::Blocked;
 use crate::settings::Settings;
@@ -36,6 +37,12 @@ impl Replicas {
         });
         Some(Arc::new(Limits::new(section.rate, section.proxies, shared)))
     }
+
+    /// The place where they keep answers for each other.
+    pub(crate) fn answers(&self) -> Answers {
+        let Some((line, prefix)) = &self.way else { return Answers::default() };
+        Answers::kept_in(Arc::new(Shelf(redis::Answers::new(line.clone(), prefix))))
+    }
 }
 
 fn told(how: Result<(), &str>) {
@@ -58,5 +65,25 @@ impl SharedBuckets for Together {
             })
         }
         .boxed()
+    }
+}
+
+struct Shelf(redis::Answers);
+
+impl SharedAnswers for Shelf {
+    fn get<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Option<Kept>> {
+        let kept = |kept| match kept {
+            redis::Kept::Answer(answer) => Kept::Answer(answer),
+            redis::Kept::Nothing(now) => Kept::Nothing(now),
+        };
+        self.0.get(name).map(move |found| found.map(kept)).boxed()
+    }
+
+    fn put<'a>(&'a self, name: &'a str, answer: &'a str, read: u64) -> BoxFuture<'a, ()> {
+        self.0.put(name, answer, read).map(drop).boxed()
+    }
+
+    fn void<'a>(&'a self, names: &'a [String]) -> BoxFuture<'a, ()> {
+        self.0.void(names).map(drop).boxed()
     }
 }

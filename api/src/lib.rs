@@ -3,6 +3,7 @@
 //! The API decides nothing about an order. It takes orders in and starts their runs ([`engine`]), sends commands to them, and reads
 //! rows. `GET /openapi.json` is generated from the handlers and is the contract.
 
+pub mod answers;
 mod card;
 mod catalogue;
 mod decisions;

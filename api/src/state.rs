@@ -17,6 +17,7 @@ use oms_store::{Store, StoredOrder};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
+use crate::answers::Answers;
 use crate::engine::Engine;
 use crate::inbound::Reporters;
 use crate::limits::Limits;
@@ -86,6 +87,8 @@ pub struct ApiSettings {
     pub webhooks: WebhookRules,
     /// How many requests a client may send; any number without it.
     pub limits: Option<Arc<Limits>>,
+    /// Answers that replicas keep for each other.
+    pub answers: Answers,
 }
 
 /// What handlers share. Cheap to clone.

@@ -13,6 +13,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use tokio::sync::Semaphore;
 use tracing::Instrument;
 
+use crate::answers;
 use crate::limits;
 use crate::problem::{self, Code, Problem};
 
@@ -49,6 +50,10 @@ fn describe() {
     metrics::describe_counter!(
         limits::ALONE,
         "Requests counted by this process alone because the replicas' place for it does not answer"
+    );
+    metrics::describe_counter!(
+        answers::ANSWERS,
+        "Answers about an article by where they are from: kept by the replicas, read from SQL, or read alone without their place"
     );
     metrics::describe_counter!("oms_orders_placed_total", "Orders taken in, replays not counted");
     metrics::describe_counter!("oms_import_rows_settled_total", "Rows of imports that were placed or refused");

@@ -1,5 +1,6 @@
 //! The router over a real database, without an engine: everything that needs no running order.
 
+mod answers;
 mod bad_input;
 mod books;
 mod commands;
@@ -108,6 +109,7 @@ impl Desk {
             event_source: "urn:test".to_owned(),
             webhooks: crate::WebhookRules { allow_private: true, overlap: std::time::Duration::from_secs(3_600) },
             limits: None,
+            answers: Default::default(),
         };
         change(&mut settings);
         let state = AppState::new(store.clone(), engine, settings, telemetry::test_metrics());

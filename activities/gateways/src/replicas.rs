@@ -1,11 +1,13 @@
-//! What the API's replicas share through Redis: the buckets of their clients.
+//! What the API's replicas share through Redis: the buckets of their clients, and answers of the last second.
 //!
 //! Nothing here is the only copy of anything. Every call ends within a few hundredths of a second, and its failure is an answer too
 //! (`None`): the caller then does without. After a failure nobody calls for a second, so an outage costs time once a second, not with
 //! every request.
 
+mod answers;
 mod buckets;
 mod line;
 
+pub use answers::{Answers, Kept};
 pub use buckets::{Bucket, Buckets};
 pub use line::{Line, Told, Unusable, check};

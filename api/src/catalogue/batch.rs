@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{PriceBody, product};
+use crate::answers::Of;
 use crate::extract::Json;
 use crate::idempotency::{Begun, IdempotencyKey, answer, begin, claim};
 use crate::problem::{FieldError, Findings, Problem};
@@ -100,14 +101,22 @@ pub(crate) async fn batch(
             return Ok(answer(status, true, first));
         }
     };
-    let mut data = Vec::with_capacity(body.items.len());
-    for (n, item) in body.items.iter().enumerate() {
-        data.push(put(&state, n, item).await?);
-    }
-    let (replayed, done) = (ticket.replayed, BatchAnswer { data });
+    let results = put_all(&state, &body).await;
+    // also if it was cut short
+    let skus: Vec<Sku> = body.items.iter().filter_map(|item| Sku::parse(&item.sku).ok()).collect();
+    state.settings.answers.changed(Of::Product, &skus).await;
+    let (replayed, done) = (ticket.replayed, BatchAnswer { data: results? });
     let subject = serde_json::to_string(&done).map_err(|_| Problem::internal())?;
     ticket.finish(&state, StatusCode::OK, &subject).await;
     Ok(answer(StatusCode::OK, replayed, done))
+}
+
+async fn put_all(state: &AppState, body: &Batch) -> Result<Vec<BatchResult>, Problem> {
+    let mut data = Vec::with_capacity(body.items.len());
+    for (n, item) in body.items.iter().enumerate() {
+        data.push(put(state, n, item).await?);
+    }
+    Ok(data)
 }
 
 async fn put(state: &AppState, n: usize, item: &BatchItem) -> Result<BatchResult, Problem> {

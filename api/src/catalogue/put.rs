@@ -1,5 +1,7 @@
 //! `PUT /v1/catalogue/{sku}`.
 
+use std::slice;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -9,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{PriceBody, ProductView, product};
+use crate::answers::Of;
 use crate::extract::{Json, Path};
 use crate::problem::{Findings, Problem};
 use crate::schema;
@@ -58,5 +61,6 @@ pub(crate) async fn put(
         Put::Created => StatusCode::CREATED,
         Put::Replaced => StatusCode::OK,
     };
+    state.settings.answers.changed(Of::Product, slice::from_ref(&product.sku)).await;
     Ok((status, axum::Json(ProductView::from(&product))).into_response())
 }

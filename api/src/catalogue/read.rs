@@ -2,12 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use oms_domain::ids::Sku;
 use oms_store::Product;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::ProductView;
+use crate::answers::Of;
 use crate::extract::{Path, Query};
 use crate::page::{self, Page, one_more};
 use crate::problem::{Findings, Problem};
@@ -45,6 +47,8 @@ pub(crate) async fn list(
 }
 
 /// Read a product
+///
+/// Where replicas of the API share a Redis, what is read may be true of up to a second ago.
 #[utoipa::path(
     get,
     path = "/v1/catalogue/{sku}",
@@ -52,9 +56,9 @@ pub(crate) async fn list(
     params(("sku" = String, Path, description = "The article")),
     responses((status = 200, description = "The product", body = ProductView))
 )]
-pub(crate) async fn read(State(state): State<AppState>, Path(sku): Path<String>) -> Result<Json<ProductView>, Problem> {
+pub(crate) async fn read(State(state): State<AppState>, Path(sku): Path<String>) -> Result<Response, Problem> {
     let missing = || Problem::not_found("SKU in the catalogue");
     let sku = Sku::parse(sku).map_err(|_| missing())?;
-    let product = state.store.product(&sku).await?.ok_or_else(missing)?;
-    Ok(Json(ProductView::from(&product)))
+    let product = async { Ok(ProductView::from(&state.store.product(&sku).await?.ok_or_else(missing)?)) };
+    state.settings.answers.or_read(Of::Product, &sku, product).await
 }

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use super::ACTOR;
 use super::count::ON_HAND_MAX;
 use super::movements::UNITS_MAX;
+use crate::answers::Of;
 use crate::extract::Json;
 use crate::idempotency::{Begun, IdempotencyKey, answer, begin, claim};
 use crate::problem::{Code, FieldError, Findings, Problem};
@@ -124,19 +125,28 @@ pub(crate) async fn batch(
             return Ok(answer(status, true, first));
         }
     };
+    let booked = book(&state, &body, claim.as_ref()).await;
+    // also if it was cut short
+    let skus: Vec<Sku> = body.items.iter().filter_map(|row| Sku::parse(&row.sku).ok()).collect();
+    state.settings.answers.changed(Of::Stock, &skus).await;
+    let (replayed, done) = (ticket.replayed, BatchAnswer { data: booked? });
+    let subject = serde_json::to_string(&done).map_err(|_| Problem::internal())?;
+    ticket.finish(&state, StatusCode::OK, &subject).await;
+    Ok(answer(StatusCode::OK, replayed, done))
+}
+
+/// Books every row that keeps the rules, one after the other.
+async fn book(state: &AppState, body: &Batch, claim: Option<&KeyClaim>) -> Result<Vec<RowResult>, Problem> {
     let mut data = Vec::with_capacity(body.items.len());
     for (n, row) in body.items.iter().enumerate() {
-        let errors = match parse(n, row, claim.as_ref()) {
-            Ok(order) => order.book(&state, n).await?,
+        let errors = match parse(n, row, claim) {
+            Ok(order) => order.book(state, n).await?,
             Err(problem) => problem.errors().iter().map(RowError::of).collect(),
         };
         let result = if errors.is_empty() { "booked" } else { "refused" }.to_owned();
         data.push(RowResult { sku: row.sku.clone(), location: row.location.clone(), result, errors });
     }
-    let (replayed, done) = (ticket.replayed, BatchAnswer { data });
-    let subject = serde_json::to_string(&done).map_err(|_| Problem::internal())?;
-    ticket.finish(&state, StatusCode::OK, &subject).await;
-    Ok(answer(StatusCode::OK, replayed, done))
+    Ok(data)
 }
 
 /// A row that keeps every rule.

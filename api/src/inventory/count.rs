@@ -1,5 +1,7 @@
 //! `PUT /v1/inventory/{sku}/{location}`.
 
+use std::slice;
+
 use axum::extract::State;
 use oms_domain::ids::{Invalid, Location, Sku};
 use oms_domain::life::Why;
@@ -8,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{ACTOR, LevelView, booked};
+use crate::answers::Of;
 use crate::extract::{Json, Path};
 use crate::problem::{Findings, Problem};
 use crate::schema;
@@ -62,5 +65,6 @@ pub(crate) async fn count(
         key: None,
     };
     let (level, _) = booked(state.store.count(&count, state.now()).await?, |_| missing())?;
+    state.settings.answers.changed(Of::Stock, slice::from_ref(&count.sku)).await;
     Ok(axum::Json(LevelView::from(&level)))
 }

@@ -2,12 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use oms_domain::ids::Sku;
 use oms_store::StockLevel;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::LevelView;
+use crate::answers::Of;
 use crate::extract::{Path, Query};
 use crate::page::{self, CursorKey, Page, one_more};
 use crate::problem::{Findings, Problem};
@@ -59,6 +61,8 @@ pub(crate) async fn list(
 }
 
 /// Read the stock of an article
+///
+/// Where replicas of the API share a Redis, what is read may be true of up to a second ago.
 #[utoipa::path(
     get,
     path = "/v1/inventory/{sku}",
@@ -66,9 +70,9 @@ pub(crate) async fn list(
     params(("sku" = String, Path, description = "The article")),
     responses((status = 200, description = "Its stock; zeros if it has none", body = LevelView))
 )]
-pub(crate) async fn read(State(state): State<AppState>, Path(sku): Path<String>) -> Result<Json<LevelView>, Problem> {
+pub(crate) async fn read(State(state): State<AppState>, Path(sku): Path<String>) -> Result<Response, Problem> {
     let missing = || Problem::not_found("SKU in the catalogue");
     let sku = Sku::parse(sku).map_err(|_| missing())?;
-    let level = state.store.stock(&sku, state.now()).await?.ok_or_else(missing)?;
-    Ok(Json(LevelView::from(&level)))
+    let level = async { Ok(LevelView::from(&state.store.stock(&sku, state.now()).await?.ok_or_else(missing)?)) };
+    state.settings.answers.or_read(Of::Stock, &sku, level).await
 }

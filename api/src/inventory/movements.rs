@@ -1,5 +1,7 @@
 //! `POST /v1/inventory/receipts` and `POST /v1/inventory/adjustments`.
 
+use std::slice;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -10,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{ACTOR, LevelView, booked};
+use crate::answers::Of;
 use crate::extract::Json;
 use crate::idempotency::{IdempotencyKey, answer, claim};
 use crate::problem::{Code, Findings, Problem};
@@ -68,6 +71,7 @@ pub(crate) async fn receive(
     let mut movement = movement(sku, location, rule, reason)?;
     movement.key = claim(&key, "POST /v1/inventory/receipts", &body)?;
     let (level, replayed) = booked(state.store.receive(&movement, state.now()).await?, unknown)?;
+    state.settings.answers.changed(Of::Stock, slice::from_ref(&movement.sku)).await;
     Ok(answer(StatusCode::CREATED, replayed, LevelView::from(&level)))
 }
 
@@ -95,6 +99,7 @@ pub(crate) async fn adjust(
     let mut movement = movement(sku, location, rule, reason)?;
     movement.key = claim(&key, "POST /v1/inventory/adjustments", &body)?;
     let (level, replayed) = booked(state.store.adjust(&movement, state.now()).await?, unknown)?;
+    state.settings.answers.changed(Of::Stock, slice::from_ref(&movement.sku)).await;
     Ok(answer(StatusCode::CREATED, replayed, LevelView::from(&level)))
 }
 

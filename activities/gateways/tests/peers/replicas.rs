@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use oms_gateways::replicas::{Bucket, Buckets, Line, check};
+use oms_gateways::replicas::{Answers, Bucket, Buckets, Kept, Line, check};
 use tempfile::TempDir;
 
 use crate::broker::{Broker, redis_server};
@@ -131,4 +131,87 @@ async fn a_server_that_hangs_or_dies_costs_next_to_no_time_and_is_found_again() 
     let told = redis.told.lock().unwrap();
     let changes = told.windows(2).all(|two| two[0] != two[1]);
     assert!(changes && told.last() == Some(&true) && told.iter().filter(|up| !**up).count() >= 2, "each change once: {told:?}");
+}
+
+/// When nothing was kept, by our clock and by the server's. Calls may take too long on a busy machine; then it is asked again.
+async fn since(answers: &Answers, name: &str) -> (Instant, u64) {
+    until("nothing is kept", || async {
+        let asked = Instant::now();
+        match answers.get(name).await {
+            Some(Kept::Nothing(now)) => Some((asked, now)),
+            Some(Kept::Answer(_)) | None => None,
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs redis-server"]
+async fn no_answer_is_given_a_second_after_it_was_true() {
+    let redis = Redis::start().await;
+    let (one, other) = (Answers::new(redis.line(), "oms:test:"), Answers::new(redis.line(), "oms:test:"));
+    let given = AtomicUsize::new(0);
+    until("it is kept for a while, thrice", || async {
+        since(&other, "stock:MUG").await;
+        let (began, read) = since(&one, "stock:MUG").await;
+        one.put("stock:MUG", "{}", read).await;
+        let before = given.load(Ordering::Relaxed);
+        loop {
+            let asked = began.elapsed();
+            match other.get("stock:MUG").await {
+                Some(Kept::Answer(answer)) => {
+                    assert!(answer == "{}" && asked < Duration::from_secs(1), "{answer} given at {asked:?}");
+                    given.store(before + 1, Ordering::Relaxed);
+                }
+                Some(Kept::Nothing(_)) => break,
+                None => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+        (given.load(Ordering::Relaxed) >= 3).then_some(())
+    })
+    .await;
+    // an answer whose way took long is not kept for as long again
+    let (_, read) = since(&one, "stock:MUG").await;
+    until("more than a second later", || async {
+        match one.get("clock").await? {
+            Kept::Nothing(now) => (now > read + 1_000).then_some(()),
+            Kept::Answer(_) => None,
+        }
+    })
+    .await;
+    until("it arrives", || async { one.put("stock:MUG", "{}", read).await.then_some(()) }).await;
+    let kept = until("it is asked for", || async { other.get("stock:MUG").await }).await;
+    assert!(matches!(kept, Kept::Nothing(_)), "it came too late: {kept:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs redis-server"]
+async fn whoever_read_before_a_change_keeps_nothing_after_it() {
+    let redis = Redis::start().await;
+    let (reader, writer) = (Answers::new(redis.line(), "oms:test:"), Answers::new(redis.line(), "oms:test:"));
+    let changed = ["stock:CUP".to_owned(), "stock:MUG".to_owned()];
+    let rounds = AtomicUsize::new(0);
+    until("twenty rounds in which nobody was late", || async {
+        let (_, read) = since(&reader, "stock:MUG").await;
+        // the row is read, another replica changes it and says so, and only then the old answer arrives
+        let heard = writer.void(&changed).await && reader.put("stock:MUG", "old", read).await;
+        let kept = writer.get("stock:MUG").await;
+        if heard {
+            assert!(!matches!(kept, Some(Kept::Answer(_))), "{kept:?}");
+            rounds.fetch_add(1, Ordering::Relaxed);
+        }
+        (rounds.load(Ordering::Relaxed) >= 20).then_some(())
+    })
+    .await;
+    // the void ends, and with it nothing old comes back
+    let kept = until("it is kept again", || async {
+        let (_, read) = since(&reader, "stock:MUG").await;
+        reader.put("stock:MUG", "new", read).await;
+        match writer.get("stock:MUG").await? {
+            Kept::Answer(answer) => Some(answer),
+            Kept::Nothing(_) => None,
+        }
+    })
+    .await;
+    assert_eq!(kept, "new");
 }

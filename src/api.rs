@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use oms_api::doorbell::Doorbell;
 use oms_api::inbound::{self, InboundPace};
 use oms_api::{ApiSettings, AppState, Engine, ImportPace, WebhookRules, install_metrics, run_imports};
 use oms_gateways::sandbox::Sandbox;
@@ -45,7 +46,7 @@ pub(crate) fn service(settings: &Settings, parts: Parts, listener: TcpListener) 
         Some(client) => (Engine::connected(client.clone()), Herald::connected(client, parts.connect)),
         None => (Engine::connect_lazily(parts.connect.clone()), Herald::connecting(parts.connect)),
     };
-    let replicas = Replicas::of(settings)?;
+    let (replicas, doorbell) = (Replicas::of(settings)?, Doorbell::default());
     let payments = wiring::payments(settings, &parts.sandbox, &base_url(settings.api.listen))?;
     if let Some(warning) = settings.sandbox_in_public() {
         tracing::warn!("{warning}");
@@ -69,6 +70,7 @@ pub(crate) fn service(settings: &Settings, parts: Parts, listener: TcpListener) 
         webhooks: WebhookRules { allow_private: settings.webhooks.policy.allow_private, overlap: settings.webhooks.overlap },
         limits: replicas.limits(settings),
         answers: replicas.answers(),
+        doorbell: doorbell.clone(),
     };
     let extra = sandbox::router(parts.sandbox, herald, settings.sandboxed());
     let state = AppState::new(parts.store, engine, api, metrics);
@@ -76,9 +78,10 @@ pub(crate) fn service(settings: &Settings, parts: Parts, listener: TcpListener) 
     Ok(Service::spawn(move |stop| async move {
         let imports = run_imports(state.clone(), ImportPace::default(), stop.clone().cancelled_owned());
         let inbound = inbound::run(state, InboundPace::default(), stop.clone().cancelled_owned());
+        let rings = replicas.hear(doorbell, stop.clone());
         let served = oms_api::serve(listener, router, stop.cancelled_owned());
         let beside = async {
-            tokio::join!(imports, inbound);
+            tokio::join!(imports, inbound, rings);
             Ok(())
         };
         tokio::try_join!(beside, served)?;

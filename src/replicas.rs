@@ -6,15 +6,22 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use oms_api::answers::{Answers, Kept, SharedAnswers};
+use oms_api::doorbell::Doorbell;
 use oms_api::limits::{Limits, Rate, SharedBuckets, Verdict};
-use oms_gateways::replicas::{self as redis, Bucket, Buckets, Line};
+use oms_gateways::replicas::{self as redis, Bell, Bucket, Buckets, Heard, Hearing, Line};
+use tokio_util::sync::CancellationToken;
 
 use crate::exit::Blocked;
 use crate::settings::Settings;
 
+fn blocked(error: redis::Unusable) -> Blocked {
+    Blocked(format!("{error} (REDIS_URL, or redis.url)"))
+}
+
 /// The way to the other replicas, if there is one.
 pub(crate) struct Replicas {
     way: Option<(Line, String)>,
+    hearing: Option<Hearing>,
 }
 
 impl Replicas {
@@ -23,9 +30,10 @@ impl Replicas {
     /// # Errors
     /// Its URL cannot be used: one sentence with the remedy.
     pub(crate) fn of(settings: &Settings) -> anyhow::Result<Self> {
-        let Some(redis) = &settings.redis else { return Ok(Self { way: None }) };
-        let line = Line::new(&redis.url, Arc::new(told)).map_err(|e| Blocked(format!("{e} (REDIS_URL, or redis.url)")))?;
-        Ok(Self { way: Some((line, redis.prefix.clone())) })
+        let Some(redis) = &settings.redis else { return Ok(Self { way: None, hearing: None }) };
+        let line = Line::new(&redis.url, Arc::new(told)).map_err(blocked)?;
+        let hearing = Hearing::new(&redis.url, &redis.prefix).map_err(blocked)?;
+        Ok(Self { way: Some((line, redis.prefix.clone())), hearing: Some(hearing) })
     }
 
     /// How many requests a client may send.
@@ -43,6 +51,32 @@ impl Replicas {
         let Some((line, prefix)) = &self.way else { return Answers::default() };
         Answers::kept_in(Arc::new(Shelf(redis::Answers::new(line.clone(), prefix))))
     }
+
+    /// Rings the doorbell whenever the replicas' bell is heard, until told to stop.
+    pub(crate) async fn hear(self, doorbell: Doorbell, stop: CancellationToken) {
+        let Some(hearing) = self.hearing else { return };
+        let hear = |heard: Heard<'_>| match heard {
+            Heard::On => doorbell.heard(true),
+            Heard::Off => doorbell.heard(false),
+            Heard::Ring(order) => doorbell.ring(order),
+        };
+        stop.run_until_cancelled(hearing.tell(hear)).await;
+    }
+}
+
+/// The bell that workers ring when there is something new of an order. Must be called inside a tokio runtime.
+///
+/// # Errors
+/// The URL of Redis cannot be used: one sentence with the remedy.
+pub(crate) fn bell(settings: &Settings) -> anyhow::Result<Bell> {
+    let Some(redis) = &settings.redis else { return Ok(Bell::default()) };
+    let told = |how: Result<(), &str>| {
+        if let Err(reason) = how {
+            tracing::debug!(reason, "Redis does not answer; who follows an order hears a little later");
+        }
+    };
+    let line = Line::new(&redis.url, Arc::new(told)).map_err(blocked)?;
+    Ok(Bell::new(line, &redis.prefix))
 }
 
 fn told(how: Result<(), &str>) {

@@ -28,6 +28,7 @@ use oms_workers::{Gateways, Parts, Reconciliation, Retention, SWEEP_EVERY, WATCH
 use temporalio_client::Client;
 
 use crate::exit::Blocked;
+use crate::replicas;
 use crate::settings::{CarrierParty, PaymentParty, Settings, ShopSection, SmsParty, base_url};
 
 /// Pauses while something is awaited that may come: they double from the first to the last.
@@ -186,6 +187,7 @@ pub(crate) fn parts(settings: &Settings, client: Client, store: Store, sandbox: 
         client,
         gateways: gateways(settings, sandbox)?.guarded(&store, &clock(), settings.breakers)?,
         store,
+        bell: replicas::bell(settings)?,
         clock: clock(),
         tuning,
         patience: settings.patience,

@@ -3,15 +3,18 @@
 use std::time::{Duration, Instant};
 
 use oms_store::Store;
+use oms_temporal::worker::WorkerTuning;
+use reqwest::{Method, Response};
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::support::broker::{Broker, redis_server};
+use crate::support::database::database;
 use crate::support::engine::free_port;
-use crate::support::http::Http;
+use crate::support::http::{Http, order};
 use crate::support::roles::{Place, Process};
 use crate::support::until;
-use crate::support::world::{now, sku};
+use crate::support::world::{World, now, sku};
 
 const PATIENT: Duration = Duration::from_secs(60);
 
@@ -62,7 +65,7 @@ struct Pair {
 impl Pair {
     async fn new(variables: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let database = format!("sqlite:{}", dir.path().join("oms.db").display());
+        let database = database(dir.path()).await;
         let store = Store::connect(&database).await.unwrap();
         store.migrate().await.unwrap();
         let redis = Redis::start().await;
@@ -197,4 +200,75 @@ async fn two_replicas_keep_answers_for_each_other_and_none_is_wrong_for_a_second
         gives_what_is_kept(http).await;
     }
     is_stale_for_less_than_a_second(&pair, 40).await;
+}
+
+/// A stream of an order's events, and what it has told.
+struct Following {
+    stream: Response,
+    text: String,
+}
+
+impl Following {
+    async fn begin(http: &Http, id: &str) -> Self {
+        let request = http.request(Method::GET, &format!("/v1/orders/{id}/events")).timeout(PATIENT * 10);
+        let stream = request.send().await.unwrap();
+        assert_eq!(stream.status().as_u16(), 200);
+        Self { stream, text: String::new() }
+    }
+
+    /// Reads on until it has told this; answers how long that took.
+    async fn tells(&mut self, words: &str) -> Duration {
+        let began = Instant::now();
+        let reading = async {
+            while !self.text.contains(words) {
+                let bytes = self.stream.chunk().await.unwrap().expect("the stream goes on");
+                self.text.push_str(std::str::from_utf8(&bytes).unwrap());
+            }
+        };
+        tokio::time::timeout(PATIENT, reading).await.unwrap_or_else(|_| panic!("no `{words}` in:\n{}", self.text));
+        began.elapsed()
+    }
+}
+
+async fn hears_the_bell(http: &Http, does: u64) {
+    until("the replica has noticed", PATIENT, || async { (counted(http, "oms_rings_heard").await == does).then_some(()) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs redis-server"]
+async fn a_stream_on_one_replica_is_woken_by_what_happens_through_another_and_goes_on_without_redis() {
+    let world = World::idle(WorkerTuning::default()).await;
+    let mut redis = Redis::start().await;
+    let place = Place::of(&world).with("REDIS_URL", &redis.url());
+    let _worker = place.worker().await;
+    let ((_one, url), (_other, other_url)) = (place.api().await, place.api().await);
+    let (one, other) = (Http::at(&url), Http::at(&other_url));
+    hears_the_bell(&other, 1).await;
+    one.sell("MUG", "berlin", 50, 1_000).await;
+    let id = one.confirmed(&order("MUG", 1)).await;
+    let mut following = Following::begin(&other, &id).await;
+    following.tells("order.confirmed").await;
+    let held = async |following: &mut Following, reason: &str| {
+        let hold = json!({"kind": "fraud", "reason": reason});
+        one.post(&format!("/v1/orders/{id}/holds"), &hold).await.is(201);
+        let took = following.tells(reason).await;
+        // by itself a stream that hears the bell looks five seconds after the look before
+        assert!(took < Duration::from_secs(3), "{reason}: {took:?}");
+    };
+    for reason in ["woken once", "woken twice", "woken thrice"] {
+        held(&mut following, reason).await;
+    }
+    redis.kill();
+    hears_the_bell(&other, 0).await;
+    for reason in ["seen without redis", "and seen again"] {
+        held(&mut following, reason).await;
+    }
+    redis.restart().await;
+    hears_the_bell(&other, 1).await;
+    for reason in ["woken after it came back", "and woken again"] {
+        held(&mut following, reason).await;
+    }
+    let told: Vec<u64> =
+        following.text.lines().filter_map(|line| line.strip_prefix("id:")).map(|n| n.trim().parse().unwrap()).collect();
+    assert_eq!(told, (1..=told.len() as u64).collect::<Vec<_>>(), "without gap, and nothing twice");
 }

@@ -7,6 +7,7 @@ use oms_contract::definitions::markers;
 use oms_contract::start::OrderLine;
 use oms_domain::ids::{OrderId, ShipmentId};
 use oms_domain::reconciliation::revision;
+use oms_gateways::replicas::Bell;
 use oms_store::{Amend, AmendedLine, AskedOf, ItemResolution, ItemSource, NewItem, ResolvedItem, Store};
 use std::sync::Arc;
 use temporalio_macros::activities;
@@ -22,6 +23,8 @@ pub struct OrderActivities {
     pub clock: Clock,
     /// This program's build, noted with every record.
     pub build: String,
+    /// Rung when there is something new of an order.
+    pub bell: Bell,
 }
 
 fn recorded(row: oms_store::Recorded) -> Recorded {
@@ -103,6 +106,7 @@ impl OrderActivities {
             build: Some(self.build.clone()),
         };
         let written = self.store.record(&record, (self.clock)()).await.map_err(failure::store)?;
+        self.bell.ring(&record.order_id);
         let mut answer = recorded(written);
         if written.confirmed_before {
             let order = &record.order_id;
@@ -133,6 +137,8 @@ impl OrderActivities {
         };
         let scan = input.scan.map(|heard| (heard.scan, heard.result));
         let row = self.store.append(&input.order_id, &input.facts, change, scan, (self.clock)()).await;
-        row.map(recorded).map_err(failure::store)
+        let row = row.map_err(failure::store)?;
+        self.bell.ring(&input.order_id);
+        Ok(recorded(row))
     }
 }

@@ -8,6 +8,7 @@ mod card;
 mod catalogue;
 mod decisions;
 mod document;
+pub mod doorbell;
 pub mod engine;
 pub mod events;
 pub mod extract;

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::answers::Answers;
+use crate::doorbell::Doorbell;
 use crate::engine::Engine;
 use crate::inbound::Reporters;
 use crate::limits::Limits;
@@ -89,6 +90,8 @@ pub struct ApiSettings {
     pub limits: Option<Arc<Limits>>,
     /// Answers that replicas keep for each other.
     pub answers: Answers,
+    /// Rung when there is something new of an order.
+    pub doorbell: Doorbell,
 }
 
 /// What handlers share. Cheap to clone.

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tracing::Instrument;
 
 use crate::answers;
+use crate::doorbell;
 use crate::limits;
 use crate::problem::{self, Code, Problem};
 
@@ -54,6 +55,10 @@ fn describe() {
     metrics::describe_counter!(
         answers::ANSWERS,
         "Answers about an article by where they are from: kept by the replicas, read from SQL, or read alone without their place"
+    );
+    metrics::describe_gauge!(
+        doorbell::RINGS,
+        "Whether streams of events are woken over Redis (1), or look by themselves twice a second (0)"
     );
     metrics::describe_counter!("oms_orders_placed_total", "Orders taken in, replays not counted");
     metrics::describe_counter!("oms_import_rows_settled_total", "Rows of imports that were placed or refused");

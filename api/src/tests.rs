@@ -5,6 +5,7 @@ mod bad_input;
 mod books;
 mod commands;
 mod cursors;
+mod doorbell;
 mod events;
 mod frame;
 mod inbound;
@@ -110,6 +111,7 @@ impl Desk {
             webhooks: crate::WebhookRules { allow_private: true, overlap: std::time::Duration::from_secs(3_600) },
             limits: None,
             answers: Default::default(),
+            doorbell: Default::default(),
         };
         change(&mut settings);
         let state = AppState::new(store.clone(), engine, settings, telemetry::test_metrics());

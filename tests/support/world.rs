@@ -101,6 +101,7 @@ impl World {
             client: client.clone(),
             store: store.clone(),
             gateways,
+            bell: Default::default(),
             clock: clock.clone(),
             tuning,
             patience: Patience { first: Duration::from_millis(100), most: Duration::from_secs(1), ..Default::default() },

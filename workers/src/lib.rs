@@ -36,6 +36,7 @@ use oms_contract::start::Patience;
 use oms_gateways::carrier::Carrier;
 use oms_gateways::mail::Mailer;
 use oms_gateways::payment::PaymentGateway;
+use oms_gateways::replicas::Bell;
 use oms_gateways::sms::Texter;
 use oms_store::{Party, Store};
 use oms_temporal::worker::{WorkerError, WorkerThread, WorkerTuning, runtime, worker_options};
@@ -90,6 +91,8 @@ pub struct Parts {
     pub store: Store,
     /// The outside parties.
     pub gateways: Gateways,
+    /// Rung when there is something new of an order.
+    pub bell: Bell,
     /// The time.
     pub clock: Clock,
     /// Slots, caches and the drain's length.

@@ -25,6 +25,7 @@ pub(crate) fn register(mut options: WorkerOptions, parts: &Parts) -> Result<Work
         store: parts.store.clone(),
         clock: parts.clock.clone(),
         build: env!("CARGO_PKG_VERSION").to_owned(),
+        bell: parts.bell.clone(),
     });
     options.register_activities(RefundActivities { store: parts.store.clone(), clock: parts.clock.clone() });
     options.register_activities(ReturnActivities { store: parts.store.clone(), clock: parts.clock.clone() });

@@ -13,15 +13,16 @@ use oms_store::{OutboxRow, StoreError};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::sleep;
 
+use crate::doorbell::Follow;
 use crate::extract::Path;
 use crate::problem::{Findings, Problem};
 use crate::state::AppState;
 
-/// Open streams of one process at most; each costs two small reads per [`LOOK_EVERY`].
+/// Open streams of one process at most; an idle one costs a small read per look, and how often it looks is the doorbell's.
 const STREAMS_MAX: usize = 200;
 
-/// Pause between two looks at the order.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Pause after the database could not be read.
+const REST: Duration = Duration::from_secs(2);
 
 /// A comment is sent after this silence, so that nobody between takes the connection for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -63,9 +64,17 @@ pub(crate) async fn events(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let slot = STREAMS.try_acquire().map_err(|_| Problem::unavailable("too many open streams; try again"))?;
-    let follower =
-        Follower { state, order: order.id, last: after.unwrap_or(0), told: Vec::new().into_iter(), greeted: false, _slot: slot };
-    let stream = Sse::new(follow(follower)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    let follow = state.settings.doorbell.follow(&order.id);
+    let follower = Follower {
+        state,
+        order: order.id,
+        follow,
+        last: after.unwrap_or(0),
+        told: Vec::new().into_iter(),
+        greeted: false,
+        _slot: slot,
+    };
+    let stream = Sse::new(stream_of(follower)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     Ok(([("cache-control", "no-store"), ("x-accel-buffering", "no")], stream).into_response())
 }
 
@@ -81,13 +90,14 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
 struct Follower {
     state: AppState,
     order: OrderId,
+    follow: Follow,
     last: u64,
     told: std::vec::IntoIter<OutboxRow>,
     greeted: bool,
     _slot: SemaphorePermit<'static>,
 }
 
-fn follow(follower: Follower) -> impl Stream<Item = Result<Event, Infallible>> {
+fn stream_of(follower: Follower) -> impl Stream<Item = Result<Event, Infallible>> {
     stream::unfold(follower, |mut follower| async move { follower.next().await.map(|event| (Ok(event), follower)) })
 }
 
@@ -106,11 +116,11 @@ impl Follower {
             match self.look().await {
                 Ok(true) => return None,
                 Ok(false) if self.told.len() > 0 => {}
-                Ok(false) => sleep(LOOK_EVERY).await,
+                Ok(false) => self.follow.wait().await,
                 // the stream goes on when the database does
                 Err(error) => {
                     tracing::debug!(%error, "an order's events could not be read");
-                    sleep(KEEP_ALIVE.min(LOOK_EVERY * 4)).await;
+                    sleep(REST).await;
                 }
             }
         }
@@ -118,6 +128,7 @@ impl Follower {
 
     /// Reads what is new; answers whether nothing more will come. The row is read first: what it counts is there to be read.
     async fn look(&mut self) -> Result<bool, StoreError> {
+        self.follow.looks();
         let Some(order) = self.state.store.order(&self.order).await? else { return Ok(true) };
         if order.seq > self.last {
             self.told = self.state.store.events_of(&self.order, self.last, BATCH).await?.into_iter();

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use oms_gateways::replicas::{Answers, Bucket, Buckets, Kept, Line, check};
+use oms_domain::ids::OrderId;
+use oms_gateways::replicas::{Answers, Bell, Bucket, Buckets, Heard, Hearing, Kept, Line, check};
 use tempfile::TempDir;
 
 use crate::broker::{Broker, redis_server};
@@ -214,4 +215,76 @@ async fn whoever_read_before_a_change_keeps_nothing_after_it() {
     })
     .await;
     assert_eq!(kept, "new");
+}
+
+/// What a hearing was told, in words.
+fn hears(redis: &Redis) -> Arc<Mutex<Vec<String>>> {
+    let heard: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (hearing, notes) = (Hearing::new(&redis.url(), "oms:test:").unwrap(), heard.clone());
+    tokio::spawn(async move {
+        let note = move |what: Heard<'_>| {
+            notes.lock().unwrap().push(match what {
+                Heard::On => "on".to_owned(),
+                Heard::Off => "off".to_owned(),
+                Heard::Ring(order) => order.to_owned(),
+            });
+        };
+        hearing.tell(note).await;
+    });
+    heard
+}
+
+async fn heard(notes: &Mutex<Vec<String>>, what: &str) {
+    until(what, || async { notes.lock().unwrap().iter().any(|note| note == what).then_some(()) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs redis-server"]
+async fn every_replica_hears_the_bell_knows_when_it_does_not_and_hears_it_again() {
+    let mut redis = Redis::start().await;
+    let replicas = [hears(&redis), hears(&redis)];
+    for notes in &replicas {
+        heard(notes, "on").await;
+    }
+    let bell = Bell::new(redis.line(), "oms:test:");
+    let another_shops = Bell::new(redis.line(), "oms:other:");
+    let ring = async |order: &str, notes: &Mutex<Vec<String>>| {
+        until(order, || async {
+            another_shops.ring(&OrderId::parse("order-9999").unwrap());
+            bell.ring(&OrderId::parse(order).unwrap());
+            notes.lock().unwrap().iter().any(|note| note == order).then_some(())
+        })
+        .await;
+    };
+    for notes in &replicas {
+        ring("order-0001", notes).await;
+    }
+    redis.broker.kill();
+    for notes in &replicas {
+        heard(notes, "off").await;
+        notes.lock().unwrap().clear();
+    }
+    // rings go nowhere, and nobody waits for them
+    let began = Instant::now();
+    for _ in 0..5_000 {
+        bell.ring(&OrderId::parse("order-0002").unwrap());
+    }
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    redis.broker.restart();
+    for notes in &replicas {
+        heard(notes, "on").await;
+        ring("order-0003", notes).await;
+        notes.lock().unwrap().clear();
+    }
+    // a server that hangs is noticed though the connection stands
+    redis.signal("STOP");
+    for notes in &replicas {
+        heard(notes, "off").await;
+    }
+    redis.signal("CONT");
+    for notes in &replicas {
+        heard(notes, "on").await;
+        ring("order-0004", notes).await;
+        assert!(!notes.lock().unwrap().iter().any(|note| note == "order-9999"), "another shop's bell is not heard");
+    }
 }

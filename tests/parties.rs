@@ -152,7 +152,7 @@ async fn stage(gateway: impl AsyncFnOnce(&Path) -> (Process, String)) -> Stage {
     assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
     let (worker, other, relay, second) = tokio::join!(place.worker(), place.worker(), place.relay(), place.relay());
     let (api, url) = place.api().await;
-    let shop = Arc::new(Shop::at(&[url]).looking_every(Duration::from_secs(1)));
+    let shop = Arc::new(Shop::at(&[url]).with_many_orders());
     shop.open().await;
     let store = Store::connect(&direct).await.unwrap();
     Stage {

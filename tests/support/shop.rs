@@ -73,18 +73,19 @@ pub struct Shop {
     apis: Vec<String>,
     turn: AtomicUsize,
     look_every: Duration,
+    life_max: Duration,
 }
 
 impl Shop {
     pub fn at(apis: &[String]) -> Self {
         super::tls();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(40)).build().unwrap();
-        Self { http, apis: apis.to_vec(), turn: AtomicUsize::new(0), look_every: LOOK_EVERY }
+        Self { http, apis: apis.to_vec(), turn: AtomicUsize::new(0), look_every: LOOK_EVERY, life_max: LIFE_MAX }
     }
 
-    /// Looks at its orders more rarely: where there are many of them, looking is most of the work.
-    pub fn looking_every(self, look_every: Duration) -> Self {
-        Self { look_every, ..self }
+    /// Looks at its orders more rarely, and is more patient with them: where there are many, looking is most of the work.
+    pub fn with_many_orders(self) -> Self {
+        Self { look_every: LOOK_EVERY * 5, life_max: LIFE_MAX * 3, ..self }
     }
 
     /// One attempt. Errors: nobody answered.
@@ -118,7 +119,7 @@ impl Shop {
                 Ok((status, value)) if status.as_u16() < 500 && status != StatusCode::TOO_MANY_REQUESTS => {
                     return (status, value);
                 }
-                other => assert!(began.elapsed() < LIFE_MAX, "{method} {path}: still {other:?}"),
+                other => assert!(began.elapsed() < self.life_max, "{method} {path}: still {other:?}"),
             }
             tokio::time::sleep(self.look_every).await;
         }
@@ -182,7 +183,7 @@ impl Shop {
             if found(&order) {
                 return order;
             }
-            assert!(began.elapsed() < LIFE_MAX, "{id} is not {what}: {order}");
+            assert!(began.elapsed() < self.life_max, "{id} is not {what}: {order}");
             tokio::time::sleep(self.look_every).await;
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use oms_domain::Instant;
 use oms_domain::ids::OrderId;
+use oms_domain::shipment::ScanType;
 use oms_gateways::secret::Secret;
 use oms_gateways::signature::sign;
 use reqwest::Method;
@@ -125,4 +126,33 @@ async fn what_is_not_here_yet_is_parked_and_heard_when_it_appears() {
         (http.order(&id).await["status"] == "shipped").then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_report_that_is_written_down_and_never_reached_the_run_is_told_again() {
+    let stack = shared().await;
+    let http = stack.http();
+    let sku = fresh("LOST");
+    http.sell(&sku, "berlin", 5, 1_000).await;
+    let id = http.confirmed(&order(&sku, 1)).await;
+    http.booked(&id).await;
+    // what a worker leaves that records a report and is gone before the engine hears of its task
+    let url = format!("sqlite:{}", stack.home.data().join("oms.db").display());
+    let mut sql = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
+    for kind in [ScanType::Shipped, ScanType::Delivered] {
+        let written = sqlx::query(
+            "INSERT INTO shipment_events (shipment_id, event_id, order_id, kind, rank, result, occurred_at, recorded_at)
+             VALUES ($1, $2, $3, $2, $4, 'applied', $5, $5)",
+        );
+        let written = written.bind(format!("{id}-1")).bind(kind.as_str()).bind(&id).bind(i64::from(kind.rank())).bind(now());
+        written.execute(&mut sql).await.unwrap();
+    }
+    for (kind, status) in [("shipped", "shipped"), ("delivered", "completed")] {
+        let report = json!({"event_id": kind, "type": kind, "occurred_at": instant(now())});
+        for _ in 0..2 {
+            let told = http.post(&format!("/v1/shipments/{id}-1/events"), &report).await.is(200);
+            assert_eq!(told.text_at("/result"), "duplicate");
+        }
+        http.reaches(&id, status).await;
+    }
 }

@@ -166,11 +166,28 @@ async fn settle(state: &AppState, item: &ReviewItem, ticket: &Ticket, resolution
     }
     let update_id = ticket.update_id("resolve", &item.id);
     match (item.source, &item.order_id) {
-        (ItemSource::Order | ItemSource::Refund | ItemSource::Return, _) if ours => Ok(()),
+        // what is written may be of a task that the engine never heard of: whoever decides is asked under the same id, and answers once
+        (ItemSource::Order | ItemSource::Refund | ItemSource::Return, _) if ours => {
+            again(state, item, update_id, resolution).await
+        }
         (ItemSource::Order, Some(order)) => by_order(state, item, order, update_id, resolution).await,
         (ItemSource::Refund, _) => by_story(state, item, format!("refund/{}", item.subject), update_id, resolution).await,
         (ItemSource::Return, _) => by_story(state, item, format!("return/{}", item.subject), update_id, resolution).await,
         _ => by_store(state, item, update_id, resolution, ours).await,
+    }
+}
+
+/// Makes sure that whoever decides knows a resolution of ours that is written down. A refusal or a run that has closed knows it.
+async fn again(state: &AppState, item: &ReviewItem, update_id: String, resolution: ItemResolution) -> Result<(), Problem> {
+    let command = command(item, &resolution);
+    let asked = match (item.source, &item.order_id) {
+        (ItemSource::Order, Some(order)) => state.engine.update(order, ResolveUpdate, command, update_id).await.map(drop),
+        (ItemSource::Refund, _) => state.engine.resolve_beside(format!("refund/{}", item.subject), command, update_id).await,
+        _ => state.engine.resolve_beside(format!("return/{}", item.subject), command, update_id).await,
+    };
+    match asked {
+        Ok(()) | Err(EngineError::Refused(_) | EngineError::NoRun) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

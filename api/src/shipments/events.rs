@@ -14,7 +14,7 @@ use oms_contract::start::AftermathStart;
 use oms_contract::workflow::ShipmentEventUpdate;
 use oms_domain::Instant;
 use oms_domain::customer::{Line, no_control};
-use oms_domain::ids::{Invalid, ShipmentId};
+use oms_domain::ids::{Invalid, ShipmentId, derive};
 use oms_domain::life::{Refusal, RefusalCode};
 use oms_domain::shipment::{CarrierCode, ForeignScan, Scan, ScanResult, ScanType};
 use oms_store::{Scanned, StoredOrder};
@@ -128,13 +128,21 @@ fn noted(scanned: Scanned) -> Result<ScanResult, Problem> {
 }
 
 /// Tells the order's run of a report, or what follows it.
+///
+/// Also of one that is written down as applied: a run's worker writes before the engine has heard of its task, and may be gone in between.
+/// Then the run has never heard the report. It is asked once more; the engine keeps its answer, so further repeats cost it nothing.
 async fn tell(state: &AppState, scan: &Scan, update_id: String) -> Result<ScanResult, Problem> {
-    if let Some(heard) = state.store.heard(&scan.shipment, &scan.event_id).await? {
-        return if heard.kind == scan.kind.as_str() { Ok(ScanResult::Duplicate) } else { Err(event_id_reused()) };
-    }
+    let written = match state.store.heard(&scan.shipment, &scan.event_id).await? {
+        Some(heard) if heard.kind != scan.kind.as_str() => return Err(event_id_reused()),
+        // it decides nothing, whoever has heard it
+        Some(heard) if heard.result == ScanResult::Stale => return Ok(ScanResult::Duplicate),
+        heard => heard.is_some(),
+    };
+    let again = || derive(&["update", "shipment_event", "again", scan.shipment.as_str(), &scan.event_id]).to_string();
+    let update_id = if written { again() } else { update_id };
     let order_id = scan.shipment.order().map_err(|_| Problem::not_found("shipment"))?;
     let order = state.order(order_id.as_str()).await?;
-    if order.life.status.is_terminal() {
+    if order.life.status.is_terminal() && !written {
         return afterwards(state, order, scan).await;
     }
     let command = ShipmentEvent { scan: scan.clone(), actor: Some("api".to_owned()) };
@@ -142,8 +150,9 @@ async fn tell(state: &AppState, scan: &Scan, update_id: String) -> Result<ScanRe
         Ok(run) => {
             // the report is heard; a row that cannot be read now does not change that
             let _shown = state.watch(&order_id, SETTLE_MAX, |order| order.rev >= run.rev).await;
-            Ok(run.result)
+            Ok(if written && run.result == ScanResult::Applied { ScanResult::Duplicate } else { run.result })
         }
+        Err(EngineError::NoRun) if written => Ok(ScanResult::Duplicate),
         Err(EngineError::NoRun) => {
             let order = state.order(order_id.as_str()).await?;
             if order.life.status.is_terminal() { afterwards(state, order, scan).await } else { Err(EngineError::NoRun.into()) }

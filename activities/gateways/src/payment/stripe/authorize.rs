@@ -77,6 +77,8 @@ impl StripePayments {
     /// What became of a hold; `None` if there never was one.
     pub(super) async fn known_hold(&self, key: &str) -> Result<Option<Authorization>, GatewayError> {
         match self.made_under(key).await? {
+            // the server came no further than making it: whoever asks for the hold again confirms it
+            Some(intent) if intent.status == "requires_confirmation" => Ok(None),
             Some(intent) if intent.says(TOMBSTONE).is_none() => standing(&intent).map(Some),
             _ => Ok(None),
         }

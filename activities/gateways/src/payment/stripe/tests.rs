@@ -115,6 +115,23 @@ async fn a_stored_answer_is_not_believed_but_looked_at() {
 }
 
 #[tokio::test]
+async fn a_payment_that_was_made_and_not_confirmed_is_no_answer_and_is_confirmed() {
+    let (script, gateway) = scripted().await;
+    let made = r#"{"id": "pi_1", "amount": 2000, "currency": "eur", "status": "requires_confirmation", "created": 1772359200}"#;
+    let found = format!(r#"{{"data": [{made}]}}"#);
+    let key = request().key;
+    script.answer(200, &found);
+    script.answer(200, made);
+    assert_eq!(gateway.lookup(&key).await.unwrap(), None, "nothing took effect under the key");
+    script.answer(200, &found);
+    script.answer(200, made);
+    script.answer(200, &made.replace("requires_confirmation", "requires_capture"));
+    let answer = gateway.authorize(request()).await.unwrap();
+    assert!(matches!(answer, Authorization::Held { .. }), "{answer:?}");
+    assert!(script.asked().last().unwrap().starts_with("POST /v1/payment_intents/pi_1/confirm"), "{:?}", script.asked());
+}
+
+#[tokio::test]
 async fn refusals_of_cards_are_answers() {
     let (script, gateway) = scripted().await;
     let cases = [

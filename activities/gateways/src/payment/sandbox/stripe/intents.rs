@@ -126,6 +126,8 @@ impl SandboxPayments {
         // a lost answer loses the answer only: what belongs to the capture happens with it
         let taken = self.capture(request).await;
         match &taken {
+            // another capture was faster, and what it left was released
+            Ok(Capture::Refused { code }) if code == "voided" => return Err(unexpected_state()),
             Ok(Capture::Refused { code }) => {
                 let code = if code == "authorization_expired" { "capture_charge_authorization_expired" } else { code.as_str() };
                 return Err(Refusal::invalid(code, None));

@@ -152,6 +152,10 @@ impl StripePayments {
                 Err(code) => return self.refuse(root, request, &code).await,
             },
         };
+        let made = match self.confirmed(made, &request.key).await? {
+            Ok(intent) => intent,
+            Err(code) => return self.refuse(root, request, &code).await,
+        };
         match made.status.as_str() {
             "succeeded" => {
                 if known.is_none() {
@@ -171,6 +175,19 @@ impl StripePayments {
                 self.refuse(root, request, &code).await
             }
             _ => Err(GatewayError::unknown_outcome(format!("{PARTY} is still working on the payment"))),
+        }
+    }
+
+    /// The intent, confirmed if the server had come no further than making it; or why the card will not.
+    async fn confirmed(&self, made: Intent, key: &str) -> Result<Result<Intent, String>, GatewayError> {
+        if made.status != "requires_confirmation" {
+            return Ok(Ok(made));
+        }
+        let path = format!("payment_intents/{}/confirm", made.id);
+        match self.http.post::<Intent>(&path, &Vec::new(), &format!("{key}/confirm")).await {
+            Ok(answer) => Ok(Ok(answer.body)),
+            Err(Failure::Card(error)) => Ok(Err(error.decline())),
+            Err(failure) => Err(failure.unexpected()),
         }
     }
 

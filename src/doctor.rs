@@ -9,7 +9,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use oms_gateways::faults::{FaultMode, Party};
+use oms_domain::party::Party;
+use oms_gateways::faults::FaultMode;
 use oms_gateways::sandbox::{LEDGER_FILE, Sandbox};
 use oms_store::Store;
 use serde_json::json;

@@ -20,8 +20,9 @@ use oms_contract::command::PaymentNews;
 use oms_contract::names::order_workflow;
 use oms_contract::workflow::{Order, PaymentNewsSignal};
 use oms_domain::ids::OrderId;
+use oms_domain::party::Party;
 use oms_domain::payment::PaymentStatus;
-use oms_gateways::faults::{Fault, FaultMode, Party};
+use oms_gateways::faults::{Fault, FaultMode, operations};
 use oms_gateways::ledger::LedgerError;
 use oms_gateways::payment::{AuthenticateError, Authentication, SandboxPayment};
 use oms_gateways::sandbox::Sandbox;
@@ -247,8 +248,8 @@ fn read_fault(party: Party, body: SetFault) -> Result<Fault, Problem> {
     if mode.is_none() {
         errors.push(bad("/mode", format!("a mode is one of {}", FaultMode::ALL.map(FaultMode::as_str).join(", "))));
     }
-    if body.operation.as_deref().is_some_and(|o| !party.operations().contains(&o)) {
-        errors.push(bad("/operation", format!("an operation of {} is one of {}", party.as_str(), party.operations().join(", "))));
+    if body.operation.as_deref().is_some_and(|o| !operations(party).contains(&o)) {
+        errors.push(bad("/operation", format!("an operation of {} is one of {}", party.as_str(), operations(party).join(", "))));
     }
     let lasts = body.r#for.as_deref().map(duration::parse);
     if lasts == Some(None) {

@@ -12,13 +12,14 @@ use oms_domain::customer::Line;
 use oms_domain::ids::{HoldId, OrderId, ShipmentId};
 use oms_domain::life::Why;
 use oms_domain::order::Status;
+use oms_domain::party::Party;
 use oms_domain::pricing::{PriceRules, PricedLine};
 use oms_domain::review::ReviewDecision;
 use oms_domain::risk::RiskRules;
 use oms_domain::shipment::{ScanType, ShipmentStatus};
 use oms_domain::shortage::{Decision, OnShortage, ShortagePolicy};
 use oms_gateways::carrier::BookingStatus;
-use oms_gateways::faults::{Fault, FaultMode, Party};
+use oms_gateways::faults::{Fault, FaultMode};
 use oms_gateways::payment::{OperationKind, OperationResult};
 use temporalio_common::UpdateDefinition;
 

@@ -9,6 +9,7 @@ use oms_domain::customer::{Address, Country, Line};
 use oms_domain::ids::OrderId;
 use oms_domain::life::Why;
 use oms_domain::order::{Reason, Status};
+use oms_domain::party::Party;
 use oms_domain::payment::PaymentStatus;
 use oms_domain::pricing::{PriceRules, PricedLine};
 use oms_domain::review::{CAPTURE_REFUSED, LOST, Resolution, ReviewDecision};
@@ -16,7 +17,7 @@ use oms_domain::risk::RiskRules;
 use oms_domain::shipment::{ScanType, ShipmentStatus};
 use oms_domain::shortage::{Decision, OnShortage, ShortagePolicy};
 use oms_gateways::carrier::BookingStatus;
-use oms_gateways::faults::{Fault, FaultMode, Party};
+use oms_gateways::faults::{Fault, FaultMode};
 use temporalio_client::errors::WorkflowUpdateError;
 use temporalio_common::UpdateDefinition;
 

@@ -11,18 +11,20 @@ use oms_contract::names::Queue;
 use oms_domain::customer::Phone;
 use oms_domain::ids::MessageId;
 use oms_domain::order::Status;
+use oms_domain::party::Party;
 use oms_gateways::faults::{Fault, FaultMode};
 use oms_gateways::sms::{Sms, Texter};
-use oms_gateways::{Delivery, GatewayError, faults};
-use oms_store::{CircuitState, Dependency, Party, Pauses, Store, SwitchState};
+use oms_gateways::{Delivery, GatewayError};
+use oms_store::{CircuitState, Dependency, Pauses, Store, SwitchState};
 
 use crate::support::world::{PATIENT, World, now};
 use crate::support::{books, until};
 
-/// A text gateway that is up or down, and notes who called.
+/// A text gateway that is up or down, refuses or not, and notes who called.
 #[derive(Default)]
 struct Line {
     up: AtomicBool,
+    refuses: AtomicBool,
     calls: AtomicUsize,
     taken: Mutex<Vec<(Tick, String)>>,
 }
@@ -34,6 +36,9 @@ impl Texter for Line {
         tokio::time::sleep(Duration::from_millis(5)).await;
         if !self.up.load(Ordering::SeqCst) {
             return Err(GatewayError::unavailable("connection refused"));
+        }
+        if self.refuses.load(Ordering::SeqCst) {
+            return Ok(Delivery::Refused { code: "21211".to_owned() });
         }
         self.taken.lock().unwrap().push((Tick::now(), sms.text.clone()));
         Ok(Delivery::Taken)
@@ -131,7 +136,15 @@ async fn refusals_are_no_failures_and_a_few_failures_open_nothing() {
         bench.line.up.store(n % 4 != 0, Ordering::SeqCst);
         let _ = one.send(&sms(&format!("{n}"))).await;
     }
-    assert_eq!((bench.state().await, bench.calls()), (CircuitState::Closed, 20));
+    assert_eq!((bench.state().await, bench.calls()), (CircuitState::Closed, 20), "one in four");
+    bench.line.up.store(true, Ordering::SeqCst);
+    bench.line.refuses.store(true, Ordering::SeqCst);
+    for n in 20..40 {
+        assert!(matches!(one.send(&sms(&format!("{n}"))).await, Ok(Delivery::Refused { .. })));
+    }
+    assert_eq!(bench.state().await, CircuitState::Closed, "a refusal is an answer");
+    bench.line.up.store(false, Ordering::SeqCst);
+    bench.down(&one).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,7 +214,7 @@ async fn orders_wait_behind_an_open_circuit_and_none_fails() {
     world.parts.gateways = guarded;
     world.start_workers(&Queue::ALL).await;
     world.shelf("mug", "berlin", 50, 1_999).await;
-    world.sandbox.faults.set(faults::Party::Payment, &Fault::lasting(FaultMode::Down)).await.unwrap();
+    world.sandbox.faults.set(Party::Payment, &Fault::lasting(FaultMode::Down)).await.unwrap();
     let mut ids = Vec::new();
     for n in 0..12 {
         ids.push(world.place(&format!("o{n}"), "pm_card_visa", &[("mug", 1)]).await);
@@ -218,7 +231,7 @@ async fn orders_wait_behind_an_open_circuit_and_none_fails() {
         format!("{:?}", run.raw()).contains("left alone until its circuit closes").then_some(())
     })
     .await;
-    world.sandbox.faults.set(faults::Party::Payment, &Fault::lasting(FaultMode::None)).await.unwrap();
+    world.sandbox.faults.set(Party::Payment, &Fault::lasting(FaultMode::None)).await.unwrap();
     for id in &ids {
         world.reaches(id, Status::Confirmed).await;
     }

@@ -12,9 +12,10 @@ use futures::StreamExt;
 use oms_contract::names::Queue;
 use oms_domain::life::{CancelVerdict, RefusalCode};
 use oms_domain::order::Status;
+use oms_domain::party::Party;
 use oms_domain::review::ReviewDecision;
 use oms_domain::shipment::{ScanResult, ScanType, ShipmentStatus};
-use oms_gateways::faults::{Fault, FaultMode, Party};
+use oms_gateways::faults::{Fault, FaultMode, operations};
 use oms_temporal::worker::WorkerTuning;
 use oms_workers::Fleet;
 use rand::rngs::StdRng;
@@ -131,7 +132,7 @@ async fn weather(world: Arc<World>, calm: Arc<AtomicBool>, seed: u64) {
     while !calm.load(Ordering::Relaxed) {
         let party = *[Party::Payment, Party::Carrier].choose(&mut dice).unwrap();
         let modes = [FaultMode::Down, FaultMode::Error, FaultMode::CommitThenDrop, FaultMode::CommitThenDrop, FaultMode::Slow];
-        let operation = dice.random_bool(0.5).then(|| (*party.operations().choose(&mut dice).unwrap()).to_owned());
+        let operation = dice.random_bool(0.5).then(|| (*operations(party).choose(&mut dice).unwrap()).to_owned());
         let lasts = Duration::from_millis(dice.random_range(50..500));
         let fault = Fault { mode: *modes.choose(&mut dice).unwrap(), operation, until: Some(now() + lasts) };
         world.sandbox.faults.set(party, &fault).await.unwrap();

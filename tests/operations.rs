@@ -10,8 +10,9 @@ use oms_contract::workflow as mark;
 use oms_domain::ids::OrderId;
 use oms_domain::message::Channel;
 use oms_domain::order::Status;
+use oms_domain::party::Party;
 use oms_domain::shipment::{ScanType, ShipmentStatus};
-use oms_gateways::faults::{Fault, FaultMode, Party};
+use oms_gateways::faults::{Fault, FaultMode};
 use oms_gateways::payment::{OperationKind, OperationResult};
 use oms_store::{
     Dependency, ItemFilter, ItemState, MessageState, NO_ACKNOWLEDGEMENT, NewRedrive, OrderFilter, Redrive, RedriveFilter,

@@ -12,12 +12,13 @@ use oms_contract::workflow as mark;
 use oms_domain::ids::OrderId;
 use oms_domain::life::Why;
 use oms_domain::order::Status;
+use oms_domain::party::Party;
 use oms_domain::pricing::PriceRules;
 use oms_domain::review::{LOST, Resolution, ReviewDecision};
 use oms_domain::risk::RiskRules;
 use oms_domain::shipment::{ScanType, ShipmentStatus};
 use oms_domain::shortage::{Decision, OnShortage, ShortagePolicy};
-use oms_gateways::faults::{Fault, FaultMode, Party};
+use oms_gateways::faults::{Fault, FaultMode};
 use oms_temporal::replay::{download_history, replay};
 use oms_workflows::order::Order;
 

@@ -9,13 +9,14 @@ use oms_contract::returning::{ApproveReturn, ReceiveReturn, RejectReturn};
 use oms_contract::workflow as mark;
 use oms_domain::ids::{Location, OrderId};
 use oms_domain::life::Why;
+use oms_domain::party::Party;
 use oms_domain::refund::{RefundId, RefundState};
 use oms_domain::returning::{Condition, Inspected, ReturnId, ReturnState};
 use oms_domain::review::Resolution;
 use oms_domain::shipment::{ScanType, ShipmentStatus};
 use oms_domain::stock::Quantity;
 use oms_gateways::carrier::BookingStatus;
-use oms_gateways::faults::{Fault, FaultMode, Party};
+use oms_gateways::faults::{Fault, FaultMode};
 use oms_store::{ItemFilter, ItemState, NewReturn, ReturnRequested, StoredReturn};
 use temporalio_client::{Client, WorkflowHandle};
 

@@ -11,6 +11,7 @@ use oms_domain::Instant;
 use oms_domain::ids::OrderId;
 use oms_domain::life::Why;
 use oms_domain::order::{Reason, Status};
+use oms_domain::party::Party;
 use oms_domain::payment::PaymentStatus;
 use oms_domain::refund::{RefundId, RefundState};
 use oms_domain::returning::{Condition, ReturnState};
@@ -19,7 +20,7 @@ use oms_domain::risk::RiskRules;
 use oms_domain::shipment::{ScanType, ShipmentStatus};
 use oms_domain::shortage::{Decision, OnShortage, ShortagePolicy};
 use oms_gateways::carrier::BookingStatus;
-use oms_gateways::faults::{Fault, FaultMode, Party};
+use oms_gateways::faults::{Fault, FaultMode};
 use oms_gateways::payment::{
     Authentication, OperationKind, OperationResult, PaymentGateway, SandboxOperation, SandboxPayment, VoidRequest,
 };

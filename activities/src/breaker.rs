@@ -10,8 +10,9 @@ use std::time::{Duration, Instant as Tick};
 
 use futures::future::BoxFuture;
 use oms_domain::Instant;
+use oms_domain::party::Party;
 use oms_gateways::GatewayError;
-use oms_store::{Circuit, CircuitState, Party, Pauses, Store, StoreError, SwitchState, Turn};
+use oms_store::{Circuit, CircuitState, Pauses, Store, StoreError, SwitchState, Turn};
 use tower::{Layer, Service};
 use tower_resilience_circuitbreaker::{
     CircuitBreakerConfigError, CircuitBreakerError, CircuitBreakerHandle, CircuitBreakerLayer, DefaultClassifier,
@@ -41,13 +42,6 @@ pub struct Rules {
     pub pauses: Pauses,
     /// Calls per second that go on after it closed, those that have waited longest first.
     pub resume_per_second: u32,
-}
-
-impl Default for Rules {
-    fn default() -> Self {
-        let pauses = Pauses { first: Duration::from_secs(5), most: Duration::from_secs(30) };
-        Self { calls: 20, failed_percent: 50, pauses, resume_per_second: 20 }
-    }
 }
 
 /// A call of a party that has not begun.

@@ -11,11 +11,11 @@ use oms_contract::names::{order_of_workflow, order_workflow, refund_workflow};
 use oms_contract::workflow::Order;
 use oms_domain::Instant;
 use oms_domain::ids::OrderId;
+use oms_domain::party::Party;
 use oms_domain::reconciliation::CarrierBooking;
 use oms_domain::refund::RefundId;
 use oms_gateways::GatewayError;
 use oms_gateways::carrier::Carrier;
-use oms_gateways::faults::Party;
 use oms_gateways::payment::{OperationKind, OperationResult, PaymentGateway, SandboxOperation, SandboxPayment};
 use oms_gateways::sandbox::Sandbox;
 use oms_store::{

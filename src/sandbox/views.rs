@@ -2,7 +2,8 @@
 
 use oms_domain::Instant;
 use oms_domain::money::Money;
-use oms_gateways::faults::{Fault, Party};
+use oms_domain::party::Party;
+use oms_gateways::faults::Fault;
 use oms_gateways::payment::{SandboxOperation, SandboxPayment};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};

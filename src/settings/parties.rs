@@ -1,7 +1,7 @@
 //! Who plays which outside party: the sandbox, or somebody real with an address and credentials.
 
+use oms_domain::party::Party;
 use oms_gateways::carrier::http::HttpCarrierSettings;
-use oms_gateways::faults::Party;
 use oms_gateways::payment::stripe::StripeSettings;
 use oms_gateways::secret::Secret;
 use oms_gateways::sms::twilio::TwilioSettings;

@@ -1,6 +1,7 @@
 //! Switches that make a sandbox party fail, shared by all processes of the data directory.
 
 use oms_domain::Instant;
+use oms_domain::party::Party;
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use std::time::{Duration, SystemTime};
@@ -11,46 +12,12 @@ use crate::ledger::{Ledger, LedgerError};
 /// How long a slow party takes to answer.
 pub const SLOW: Duration = Duration::from_secs(3);
 
-/// A party that can be made to fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Party {
-    /// The payment gateway.
-    Payment,
-    /// The carrier.
-    Carrier,
-    /// Mail.
-    Mail,
-    /// Text messages.
-    Sms,
-}
-
-impl Party {
-    /// Every party.
-    pub const ALL: [Self; 4] = [Self::Payment, Self::Carrier, Self::Mail, Self::Sms];
-
-    /// The wire name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Payment => "payment",
-            Self::Carrier => "carrier",
-            Self::Mail => "mail",
-            Self::Sms => "sms",
-        }
-    }
-
-    /// Reads the wire name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|p| p.as_str() == name)
-    }
-
-    /// The operations of this party that a fault can be limited to.
-    pub fn operations(self) -> &'static [&'static str] {
-        match self {
-            Self::Payment => &["authorize", "capture", "void", "refund", "lookup"],
-            Self::Carrier => &["book", "cancel", "lookup"],
-            Self::Mail | Self::Sms => &["send"],
-        }
+/// The operations of a party that a fault can be limited to.
+pub fn operations(party: Party) -> &'static [&'static str] {
+    match party {
+        Party::Payment => &["authorize", "capture", "void", "refund", "lookup"],
+        Party::Carrier => &["book", "cancel", "lookup"],
+        Party::Mail | Party::Sms => &["send"],
     }
 }
 
@@ -118,7 +85,7 @@ pub(crate) fn dropped() -> GatewayError {
 pub struct Fault {
     /// How it fails.
     pub mode: FaultMode,
-    /// Only in this operation, if given: one of [`Party::operations`].
+    /// Only in this operation, if given: one of [`operations`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
     /// Until then, if given; afterwards it works again.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::GatewayError;
-use crate::faults::{FaultMode, Faults, Party, dropped};
+use crate::faults::{FaultMode, Faults, dropped};
+use oms_domain::party::Party;
 
 static TEMPORARY: AtomicU64 = AtomicU64::new(0);
 

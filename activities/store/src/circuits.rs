@@ -6,38 +6,11 @@
 use std::time::Duration;
 
 use oms_domain::Instant;
+use oms_domain::party::Party;
 
 use crate::payments::words;
 use crate::store::{Store, run};
-use crate::{Dependency, Result, SwitchState};
-
-words! {
-    /// An outside party that is called over a network.
-    Party {
-        /// The payment gateway.
-        Payment = "payment",
-        /// The carrier.
-        Carrier = "carrier",
-        /// The mail server.
-        Mail = "mail",
-        /// The text gateway.
-        Sms = "sms",
-    }
-}
-
-impl Party {
-    /// Every party, in the order they are listed.
-    pub const ALL: [Self; 4] = [Self::Payment, Self::Carrier, Self::Mail, Self::Sms];
-
-    /// The class of activities that calls it: a person's word about that one goes before what is observed.
-    pub fn dependency(self) -> Dependency {
-        match self {
-            Self::Payment => Dependency::Payment,
-            Self::Carrier => Dependency::Carrier,
-            Self::Mail | Self::Sms => Dependency::Messages,
-        }
-    }
-}
+use crate::{Result, SwitchState};
 
 words! {
     /// Whether calls get through.

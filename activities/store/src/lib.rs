@@ -54,7 +54,7 @@ pub use backorders::Wake;
 pub use bookings::{BookingRow, Label};
 pub use catalogue::{Product, Put};
 pub use changes::{ProposalState, StoredEdit};
-pub use circuits::{Circuit, CircuitState, OVERDUE_MAX, Party, Pauses, Turn};
+pub use circuits::{Circuit, CircuitState, OVERDUE_MAX, Pauses, Turn};
 pub use deliveries::{Attempt, ClaimedDelivery, DeliveryState, DeliveryView};
 pub use effects::{Effect, EffectKind, UndoState, Waived};
 pub use error::{Result, StoreError};

@@ -1,6 +1,7 @@
 //! Switches: a person pauses a class of activities for everybody, and lets it go on.
 
 use oms_domain::Instant;
+use oms_domain::party::Party;
 
 use crate::Result;
 use crate::payments::words;
@@ -23,6 +24,15 @@ words! {
 impl Dependency {
     /// Every dependency, in the order they are listed.
     pub const ALL: [Self; 4] = [Self::Payment, Self::Carrier, Self::Messages, Self::Stock];
+
+    /// The class of activities that calls a party: a person's word about that one goes before what is observed of the party.
+    pub fn on(party: Party) -> Self {
+        match party {
+            Party::Payment => Self::Payment,
+            Party::Carrier => Self::Carrier,
+            Party::Mail | Party::Sms => Self::Messages,
+        }
+    }
 }
 
 words! {

@@ -90,7 +90,7 @@ impl CircuitView {
 
 impl Breaker {
     fn new(switch: Switch, circuits: &[Circuit], now: Instant) -> Self {
-        let circuits = circuits.iter().filter(|c| c.party.dependency() == switch.dependency);
+        let circuits = circuits.iter().filter(|c| Dependency::on(c.party) == switch.dependency);
         let circuits = circuits.map(|c| CircuitView::new(c, now)).collect();
         let (reason, actor, changed_at) = match switch.set {
             Some(set) => (Some(set.reason), Some(set.actor), Some(set.at)),

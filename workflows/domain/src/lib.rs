@@ -11,6 +11,7 @@ pub mod message;
 pub mod money;
 pub mod order;
 pub mod paper;
+pub mod party;
 pub mod payment;
 pub mod pricing;
 pub mod reconciliation;

@@ -10,8 +10,9 @@ use sqlx::{Row, SqliteConnection};
 
 use super::{BookRequest, Booking, Cancel, CancelRequest, Carrier, CarrierOperation, label};
 use crate::GatewayError;
-use crate::faults::{FaultMode, Faults, Party, dropped};
+use crate::faults::{FaultMode, Faults, dropped};
 use crate::ledger::{Ledger, LedgerError};
+use oms_domain::party::Party;
 
 mod http;
 #[cfg(test)]

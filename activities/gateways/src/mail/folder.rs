@@ -4,9 +4,10 @@ use async_trait::async_trait;
 use std::path::PathBuf;
 
 use super::{MailMessage, Mailer, build};
-use crate::faults::{Faults, Party};
+use crate::faults::Faults;
 use crate::folder::leave;
 use crate::{Delivery, GatewayError};
+use oms_domain::party::Party;
 
 /// Writes each message to `{message_id}.eml`, once. Obeys the faults of [`Party::Mail`].
 #[derive(Debug, Clone)]

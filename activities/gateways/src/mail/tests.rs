@@ -1,6 +1,7 @@
 use super::*;
-use crate::faults::{Fault, FaultMode, Party};
+use crate::faults::{Fault, FaultMode};
 use crate::sandbox::Sandbox;
+use oms_domain::party::Party;
 use std::path::Path;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;

@@ -11,8 +11,9 @@ use super::{
     Authorization, AuthorizeRequest, Capture, CaptureRequest, Operation, PaymentGateway, Refund, RefundRequest, Void, VoidRequest,
 };
 use crate::GatewayError;
-use crate::faults::{FaultMode, Faults, Party, dropped};
+use crate::faults::{FaultMode, Faults, dropped};
 use crate::ledger::{Ledger, LedgerError};
+use oms_domain::party::Party;
 
 mod books;
 mod rows;

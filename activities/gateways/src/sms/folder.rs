@@ -4,9 +4,10 @@ use async_trait::async_trait;
 use std::path::PathBuf;
 
 use super::{Sms, Texter};
-use crate::faults::{Faults, Party};
+use crate::faults::Faults;
 use crate::folder::leave;
 use crate::{Delivery, GatewayError};
+use oms_domain::party::Party;
 
 /// Writes each message to `{message_id}.json`, once. Obeys the faults of [`Party::Sms`].
 #[derive(Debug, Clone)]

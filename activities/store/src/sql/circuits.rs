@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use oms_domain::Instant;
+use oms_domain::party::Party;
 
 use super::{Conn, Db, Pools, cut, unsigned, word};
-use crate::circuits::{Circuit, CircuitState, OVERDUE_MAX, Party, Pauses, Turn};
-use crate::switches::SwitchState;
+use crate::circuits::{Circuit, CircuitState, OVERDUE_MAX, Pauses, Turn};
+use crate::switches::{Dependency, SwitchState};
 use crate::{Result, StoreError};
 
 /// Whoever may go is told so at most this long before.
@@ -72,7 +73,7 @@ async fn circuit_on(connection: &mut Conn, party: Party, now: Instant) -> Result
          FROM circuits c WHERE c.party = $1",
     )
     .bind(party.as_str())
-    .bind(party.dependency().as_str())
+    .bind(Dependency::on(party).as_str())
     .bind(expected_from(now))
     .fetch_optional(connection)
     .await?;

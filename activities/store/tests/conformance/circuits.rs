@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use oms_domain::party::Party;
 use oms_store::*;
 
 use crate::world::*;
@@ -111,7 +112,7 @@ async fn a_persons_word_is_told_with_the_circuit(world: World) {
     assert_eq!(store.circuit(Party::Sms, at(0)).await.unwrap().word, SwitchState::Auto);
     store.set_switch(Dependency::Messages, SwitchState::Closed, "we know better", "ada", at(1)).await.unwrap();
     for party in Party::ALL {
-        let said = if party.dependency() == Dependency::Messages { SwitchState::Closed } else { SwitchState::Auto };
+        let said = if Dependency::on(party) == Dependency::Messages { SwitchState::Closed } else { SwitchState::Auto };
         assert_eq!(store.circuit(party, at(2)).await.unwrap().word, said);
     }
 }

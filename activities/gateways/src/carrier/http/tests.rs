@@ -9,8 +9,9 @@ use oms_domain::customer::{Address, Country, Line};
 use oms_domain::ids::{Location, OrderId};
 
 use crate::carrier::{CarrierCall, SandboxCarrier};
-use crate::faults::{Fault, FaultMode, Party};
+use crate::faults::{Fault, FaultMode};
 use crate::sandbox::Sandbox;
+use oms_domain::party::Party;
 
 async fn serve(State(carrier): State<SandboxCarrier>, verb: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     if headers["authorization"] != "Bearer hunter2" {

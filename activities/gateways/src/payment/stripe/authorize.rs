@@ -52,14 +52,26 @@ impl StripePayments {
 
     /// An intent that is there already, confirmed if the server had come no further than making it.
     async fn go_on(&self, intent: Intent, key: &str) -> Result<Authorization, GatewayError> {
-        if intent.status != "requires_confirmation" || intent.says(TOMBSTONE).is_some() {
+        if intent.says(TOMBSTONE).is_some() {
             return standing(&intent);
         }
-        let path = format!("payment_intents/{}/confirm", intent.id);
+        let id = intent.id.clone();
+        match self.confirmed(intent, key).await? {
+            Ok(intent) => standing(&intent),
+            Err(code) => Ok(declined(Some(&id), &code)),
+        }
+    }
+
+    /// The intent, confirmed if the server had come no further than making it; or why the card will not.
+    pub(super) async fn confirmed(&self, made: Intent, key: &str) -> Result<Result<Intent, String>, GatewayError> {
+        if made.status != "requires_confirmation" {
+            return Ok(Ok(made));
+        }
+        let path = format!("payment_intents/{}/confirm", made.id);
         let form = vec![("expand[]".to_owned(), "latest_charge".to_owned())];
         match self.http.post::<Intent>(&path, &form, &format!("{key}/confirm")).await {
-            Ok(answer) => standing(&answer.body),
-            Err(Failure::Card(error)) => Ok(declined(Some(&intent.id), &error.decline())),
+            Ok(answer) => Ok(Ok(answer.body)),
+            Err(Failure::Card(error)) => Ok(Err(error.decline())),
             Err(failure) => Err(failure.unexpected()),
         }
     }

@@ -178,19 +178,6 @@ impl StripePayments {
         }
     }
 
-    /// The intent, confirmed if the server had come no further than making it; or why the card will not.
-    async fn confirmed(&self, made: Intent, key: &str) -> Result<Result<Intent, String>, GatewayError> {
-        if made.status != "requires_confirmation" {
-            return Ok(Ok(made));
-        }
-        let path = format!("payment_intents/{}/confirm", made.id);
-        match self.http.post::<Intent>(&path, &Vec::new(), &format!("{key}/confirm")).await {
-            Ok(answer) => Ok(Ok(answer.body)),
-            Err(Failure::Card(error)) => Ok(Err(error.decline())),
-            Err(failure) => Err(failure.unexpected()),
-        }
-    }
-
     /// Makes that intent, or says why the server will not.
     async fn make_later(
         &self,

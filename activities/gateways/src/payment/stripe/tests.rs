@@ -246,6 +246,25 @@ async fn where_the_card_allows_it_each_share_is_a_capture_of_the_one_intent() {
 }
 
 #[tokio::test]
+async fn a_later_share_that_was_made_and_not_confirmed_is_confirmed() {
+    let (script, gateway) = scripted().await;
+    let key = "order-0001-2/capture/1";
+    let root = format!(
+        r#"{{"id": "pi_1", "amount": 2000, "amount_received": 1500, "currency": "eur", "status": "succeeded",
+        "metadata": {{"{}": "taken 1500", "{}": "later 500 pi_2"}}}}"#,
+        notes::field("order-0001-1/capture/1"),
+        notes::field(key)
+    );
+    script.answer(200, &root);
+    script.answer(200, r#"{"id": "pi_2", "amount": 500, "currency": "eur", "status": "requires_confirmation"}"#);
+    script.answer(200, r#"{"id": "pi_2", "amount": 500, "currency": "eur", "status": "succeeded"}"#);
+    let request = CaptureRequest { key: key.into(), payment_id: "pi_1".into(), amount: eur(500), now: now() };
+    assert_eq!(gateway.capture(request).await.unwrap(), Capture::Taken { amount: eur(500) });
+    let asked = script.asked();
+    assert!(asked.last().unwrap().starts_with(&format!("POST /v1/payment_intents/pi_2/confirm {key}/confirm")), "{asked:?}");
+}
+
+#[tokio::test]
 async fn an_expired_hold_is_refused_for_good() {
     let (script, gateway) = scripted().await;
     script.answer(

@@ -10,7 +10,7 @@ use oms_domain::payment::{PaymentMethod, PaymentStatus};
 use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::faults::{Fault, FaultMode, Party};
+use crate::faults::{Fault, FaultMode};
 use crate::payment::stripe::{StripePayments, StripeSettings};
 use crate::payment::{
     Authentication, Authorization, AuthorizeRequest, Capture, CaptureRequest, Operation, PaymentGateway, Refund, RefundRequest,
@@ -18,6 +18,7 @@ use crate::payment::{
 };
 use crate::sandbox::Sandbox;
 use crate::secret::Secret;
+use oms_domain::party::Party;
 
 async fn serve(State(payments): State<SandboxPayments>, verb: Verb, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let body = String::from_utf8(body.to_vec()).unwrap();

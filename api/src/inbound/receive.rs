@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
-use super::route::{Fate, deliver};
+use super::route::{Fate, Kept, deliver};
 use super::{About, CARRIER, NotTaken, PAYMENT, Reporter};
 use crate::extract::{Path, RawBody};
 use crate::problem::{Code, Problem};
@@ -123,7 +123,9 @@ async fn take(
         return Ok(received("ignored"));
     }
     // it is kept: whatever goes wrong from here on, it is routed later
-    Ok(received(match timeout(ROUTE_MAX, deliver(state, &row.id(), &row.source, &report, now, now)).await {
+    let id = row.id();
+    let kept = Kept { id: &id, source: &row.source, report: &report, received_at: now };
+    Ok(received(match timeout(ROUTE_MAX, deliver(state, &kept, now)).await {
         Ok(Fate::Parked) => "parked",
         Ok(Fate::Ignored) => "ignored",
         Ok(Fate::Routed | Fate::Later) | Err(_) => "accepted",

@@ -46,27 +46,29 @@ enum Concerned {
     Unknown,
 }
 
+/// A report as it is kept.
+pub(super) struct Kept<'a> {
+    /// The id of its row.
+    pub(super) id: &'a str,
+    /// Who reports.
+    pub(super) source: &'a str,
+    /// What it says.
+    pub(super) report: &'a Report,
+    /// When it came.
+    pub(super) received_at: Instant,
+}
+
 /// Routes a report that is stored and notes what became of it. What fails on the way is tried again: the row is due until it is settled.
-pub(super) async fn deliver(
-    state: &AppState,
-    id: &str,
-    source: &str,
-    report: &Report,
-    received_at: Instant,
-    now: Instant,
-) -> Fate {
-    let (fate, order) = match route(state, id, source, report, now).await {
+pub(super) async fn deliver(state: &AppState, kept: &Kept<'_>, now: Instant) -> Fate {
+    let (source, id) = (kept.source, kept.id);
+    let (fate, order) = match route(state, kept, now).await {
         Ok(Concerned::Order(order)) => (Fate::Routed, Some(order)),
         Ok(Concerned::Nobody) => (Fate::Ignored, None),
         Ok(Concerned::Unknown) => (Fate::Parked, None),
         // no attempt will make it right
         Err(problem) if problem.code().status().is_client_error() => {
-            tracing::warn!(
-                source,
-                report = id,
-                code = problem.code().as_str(),
-                "a report cannot be heard; it is kept and ignored"
-            );
+            let code = problem.code().as_str();
+            tracing::warn!(source, report = id, code, "a report cannot be heard; it is kept and ignored");
             (Fate::Ignored, None)
         }
         Err(problem) => {
@@ -75,7 +77,7 @@ pub(super) async fn deliver(
         }
     };
     metrics::counter!("oms_inbound_routed_total", "fate" => fate.as_str()).increment(1);
-    if let Err(error) = note(state, id, source, report, fate, order.as_ref(), received_at, now).await {
+    if let Err(error) = note(state, kept, fate, order.as_ref(), now).await {
         tracing::warn!(%error, source, report = id, "what became of a report was not noted; it is routed once more");
     }
     fate
@@ -83,8 +85,9 @@ pub(super) async fn deliver(
 
 /// Parks a report that nobody here can read.
 pub(super) async fn park(state: &AppState, row: &Inbound, now: Instant) -> Fate {
-    let report = Report { event_id: row.event_id.clone(), kind: row.kind.clone(), about: About::Nothing };
-    if let Err(error) = note(state, &row.id, &row.source, &report, Fate::Parked, None, row.received_at, now).await {
+    let report = &Report { event_id: row.event_id.clone(), kind: row.kind.clone(), about: About::Nothing };
+    let kept = Kept { id: &row.id, source: &row.source, report, received_at: row.received_at };
+    if let Err(error) = note(state, &kept, Fate::Parked, None, now).await {
         tracing::warn!(%error, report = row.id, "a report was not put off; its claim runs out");
     }
     Fate::Parked
@@ -101,26 +104,15 @@ impl Fate {
     }
 }
 
-#[allow(clippy::too_many_arguments)] // one column each
-async fn note(
-    state: &AppState,
-    id: &str,
-    source: &str,
-    report: &Report,
-    fate: Fate,
-    order: Option<&OrderId>,
-    received_at: Instant,
-    now: Instant,
-) -> Result<(), StoreError> {
-    let again_at = now + pause(now - received_at);
+async fn note(state: &AppState, kept: &Kept<'_>, fate: Fate, order: Option<&OrderId>, now: Instant) -> Result<(), StoreError> {
+    let age = now - kept.received_at;
+    let again_at = now + pause(age);
     match fate {
-        Fate::Routed => state.store.settle_inbound(id, InboundState::Routed, order, now).await,
-        Fate::Ignored => state.store.settle_inbound(id, InboundState::Ignored, None, now).await,
-        Fate::Parked if now - received_at >= delta(PARKED_MAX) => {
-            state.store.expire_inbound(id, &unrouted(id, source, report), now).await.map(drop)
-        }
-        Fate::Parked => state.store.put_off_inbound(id, InboundState::Parked, again_at).await,
-        Fate::Later => state.store.put_off_inbound(id, InboundState::Stored, again_at).await,
+        Fate::Routed => state.store.settle_inbound(kept.id, InboundState::Routed, order, now).await,
+        Fate::Ignored => state.store.settle_inbound(kept.id, InboundState::Ignored, None, now).await,
+        Fate::Parked if age >= delta(PARKED_MAX) => state.store.expire_inbound(kept.id, &unrouted(kept), now).await.map(drop),
+        Fate::Parked => state.store.put_off_inbound(kept.id, InboundState::Parked, again_at).await,
+        Fate::Later => state.store.put_off_inbound(kept.id, InboundState::Stored, again_at).await,
     }
 }
 
@@ -132,13 +124,14 @@ fn pause(age: chrono::TimeDelta) -> chrono::TimeDelta {
     (age / 8).clamp(delta(PAUSE_MIN), delta(PAUSE_MAX))
 }
 
-fn unrouted(id: &str, source: &str, report: &Report) -> NewItem {
+fn unrouted(kept: &Kept<'_>) -> NewItem {
+    let (source, report) = (kept.source, kept.report);
     let (what, seen_by) = match source.strip_prefix(CARRIER) {
         Some(_) => ("parcel", ItemSource::Carrier),
         None => ("payment", ItemSource::Reconciliation),
     };
     NewItem {
-        id: derive(&["review", "inbound", id]).to_string(),
+        id: derive(&["review", "inbound", kept.id]).to_string(),
         kind: UNROUTED_REPORT.to_owned(),
         order_id: None,
         shipment_id: None,
@@ -151,11 +144,11 @@ fn unrouted(id: &str, source: &str, report: &Report) -> NewItem {
     }
 }
 
-async fn route(state: &AppState, id: &str, source: &str, report: &Report, now: Instant) -> Result<Concerned, Problem> {
-    match &report.about {
+async fn route(state: &AppState, kept: &Kept<'_>, now: Instant) -> Result<Concerned, Problem> {
+    match &kept.report.about {
         About::Nothing => Ok(Concerned::Nobody),
         About::Payment { order, payment_id } => payment(state, order.as_ref(), payment_id.as_deref()).await,
-        About::Parcel(news) => parcel(state, id, source, report, news, now).await,
+        About::Parcel(news) => parcel(state, kept, news, now).await,
     }
 }
 
@@ -179,14 +172,8 @@ async fn payment(state: &AppState, order: Option<&OrderId>, payment_id: Option<&
 }
 
 /// Has the parcel's report heard as if it had been posted to its shipment.
-async fn parcel(
-    state: &AppState,
-    id: &str,
-    source: &str,
-    report: &Report,
-    news: &ParcelNews,
-    now: Instant,
-) -> Result<Concerned, Problem> {
+async fn parcel(state: &AppState, kept: &Kept<'_>, news: &ParcelNews, now: Instant) -> Result<Concerned, Problem> {
+    let (source, report) = (kept.source, kept.report);
     let number = news.tracking_number.as_deref().map(Line::parse).and_then(Result::ok).map(String::from);
     let mut shipment = None;
     if let Some(named) = &news.shipment {
@@ -218,7 +205,7 @@ async fn parcel(
         }),
     };
     // a run that was reset judges anew what it had refused
-    let update_id = derive(&["update", "inbound", id, &now.to_rfc3339()]).to_string();
+    let update_id = derive(&["update", "inbound", kept.id, &now.to_rfc3339()]).to_string();
     match hear(state, &told, update_id).await {
         Ok(_) => Ok(Concerned::Order(shipment.order_id)),
         Err(problem) if problem.code() == Code::NotFound => Ok(Concerned::Unknown),

@@ -8,7 +8,7 @@ use oms_domain::Instant;
 use oms_store::Inbound;
 use tokio::time::sleep;
 
-use super::route::{deliver, park};
+use super::route::{Kept, deliver, park};
 use crate::problem::Problem;
 use crate::state::AppState;
 
@@ -64,7 +64,10 @@ pub(crate) async fn turn(state: &AppState, now: Instant) -> Result<usize, Proble
 async fn again(state: &AppState, row: Inbound, now: Instant) {
     let report = state.settings.reporters.of(&row.source).map(|reporter| reporter.read(row.body.as_bytes()));
     match report {
-        Some(Ok(report)) => deliver(state, &row.id, &row.source, &report, row.received_at, now).await,
+        Some(Ok(report)) => {
+            let kept = Kept { id: &row.id, source: &row.source, report: &report, received_at: row.received_at };
+            deliver(state, &kept, now).await
+        }
         // its secret was taken out of the settings: whoever reads such reports may come back
         Some(Err(_)) | None => park(state, &row, now).await,
     };

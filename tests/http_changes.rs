@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::http::{Answer, Http, fresh, order, order_of};
-use crate::support::stack::{Home, Stack, shared};
+use crate::support::stack::{Home, LONG, Stack, port, shared};
 use crate::support::until;
 
 fn eur(amount: i64) -> Value {
@@ -349,4 +349,41 @@ async fn a_lost_parcel_is_an_item_that_one_admin_resolves() {
     }
     let closed = http.get(&format!("/v1/review-items/{}", item["id"].as_str().unwrap())).await.is(200);
     assert_eq!((closed.text_at("/state"), closed.text_at("/action")), ("resolved", "use_external_reference"));
+}
+
+#[tokio::test]
+async fn a_resolution_that_is_written_down_and_never_reached_the_run_is_made_again() {
+    let stack = shared().await;
+    let http = stack.http();
+    let sku = fresh("UNHEARD");
+    http.sell(&sku, "berlin", 5, 1_000).await;
+    let id = http.confirmed(&order(&sku, 1)).await;
+    http.booked(&id).await;
+    http.move_on(&id, &["shipped", "lost"]).await;
+    let items = format!("/v1/review-items?kind=lost&order={id}");
+    let item =
+        until("the loss is an item", LONG, || async { http.get(&items).await.body["data"][0]["id"].as_str().map(str::to_owned) })
+            .await;
+    let (path, key) = (format!("/v1/review-items/{item}/resolve"), fresh("key"));
+    let resolve = async |http: &Http| {
+        let request = http.request(Method::POST, &path).header("Idempotency-Key", &key);
+        http.send(request.json(&json!({"action": "refund_and_close", "reason": "the search is over"}))).await
+    };
+    // the key is known, and nobody has decided: an API whose engine is away
+    let alone = port();
+    let listen = format!("127.0.0.1:{alone}");
+    let mut cut_off = stack.home.start(&["api"], &[("OMS__API__LISTEN", &listen), ("TEMPORAL_ADDRESS", "127.0.0.1:9")]);
+    let elsewhere = Http::new(alone);
+    until("the other API answers", LONG, || async { elsewhere.try_get("/livez").await }).await;
+    resolve(&elsewhere).await.refuses(503, "unavailable", None);
+    cut_off.kill().unwrap();
+    cut_off.wait().unwrap();
+    // what a worker leaves that records a resolution and is gone before the engine hears of its task
+    let url = format!("sqlite:{}", stack.home.data().join("oms.db").display());
+    let mut sql = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
+    let written = "UPDATE review_items SET state = 'resolved', closed_at = opened_at, action = 'refund_and_close',
+                       reason = 'the search is over', actor = 'api' WHERE id = $1";
+    sqlx::query(written).bind(&item).execute(&mut sql).await.unwrap();
+    assert_eq!(resolve(&http).await.is(200).text_at("/result"), "resolved");
+    http.reaches(&id, "partially_fulfilled").await;
 }

@@ -16,6 +16,7 @@ use oms_store::{Circuit, CircuitState, Pauses, Store, StoreError, SwitchState, T
 use tower::{Layer, Service};
 use tower_resilience_circuitbreaker::{
     CircuitBreakerConfigError, CircuitBreakerError, CircuitBreakerHandle, CircuitBreakerLayer, DefaultClassifier,
+    SlidingWindowType,
 };
 
 use crate::Clock;
@@ -34,7 +35,9 @@ const FOR_GOOD: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 /// When a circuit opens, and how it closes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rules {
-    /// The last so many calls of a process count, and so many must have been made.
+    /// A process's calls of so long ago count, and none before.
+    pub within: Duration,
+    /// So many of them must have been made.
     pub calls: usize,
     /// It opens when so many of a hundred of them have failed.
     pub failed_percent: u8,
@@ -87,7 +90,9 @@ impl Breaker {
     pub fn new(party: Party, store: Store, clock: Clock, rules: Rules) -> Result<Self, BadRules> {
         let (layer, counted) = CircuitBreakerLayer::builder()
             .name(party.as_str())
-            .sliding_window_size(rules.calls)
+            // by time: its window by count never slides, so what went well long ago would keep the circuit closed for as long again
+            .sliding_window_type(SlidingWindowType::TimeBased)
+            .sliding_window_duration(rules.within)
             .minimum_number_of_calls(rules.calls)
             .failure_rate_threshold(f64::from(rules.failed_percent) / 100.0)
             .wait_duration_in_open(FOR_GOOD)

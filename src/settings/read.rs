@@ -152,6 +152,7 @@ pub(super) fn patience(layers: &Layers) -> Result<Patience, SettingsError> {
 
 pub(super) fn breakers(layers: &Layers) -> Result<Rules, SettingsError> {
     Ok(Rules {
+        within: duration(layers, "breakers.within")?,
         calls: layers.value("breakers.calls", "a whole number from 2 to 10000", |t| bounded(t, 2, 10_000))?,
         failed_percent: layers.value("breakers.failed_percent", "percent from 1 to 100", |t| bounded(t, 1, 100))?,
         pauses: Pauses { first: duration(layers, "breakers.first_pause")?, most: duration(layers, "breakers.longest_pause")? },

@@ -319,6 +319,26 @@ async fn a_webhook_that_fails_for_too_long_is_disabled_and_goes_on_where_it_stop
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_is_down_is_asked_by_one_event_now_and_then() {
+    let outbox = Outbox::new().await;
+    let receiver = Receiver::new(|_| 503).await;
+    outbox.hook(&receiver.url).await;
+    outbox.happen(1, 0..60).await;
+    let policy = WebhookPolicy { first: Duration::from_millis(200), most: Duration::from_millis(400), ..quick() };
+    let stop = outbox.relay(policy, Duration::ZERO);
+    until("it was asked", PATIENT, || async { (!receiver.heard().is_empty()).then_some(()) }).await;
+    let began = std::time::Instant::now();
+    // eight at once find out that it is down, then one at a time
+    until("it was asked again", PATIENT, || async { (receiver.heard().len() >= 13).then_some(()) }).await;
+    assert!(began.elapsed() > Duration::from_millis(1_400), "{:?}", began.elapsed());
+    let resting = outbox.store.webhook("hook-0001").await.unwrap().unwrap();
+    assert!(resting.failing_since.is_some() && resting.state == WebhookState::Enabled, "{resting:?}");
+    receiver.decide(|_| 200);
+    outbox.all_delivered(60).await;
+    stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_inside_is_reached_by_a_webhook() {
     let outbox = Outbox::new().await;
     let receiver = Receiver::new(|_| 200).await;

@@ -48,6 +48,10 @@ pub(crate) struct WebhookView {
     /// Why it is disabled.
     why: Option<String>,
     disabled_at: Option<DateTime<Utc>>,
+    /// Since when every request has failed; null if the last one was taken.
+    failing_since: Option<DateTime<Utc>>,
+    /// It is left alone until then, because request after request has failed; then one event tries.
+    rests_until: Option<DateTime<Utc>>,
     /// The secret before the present one signs too until then.
     old_secret_until: Option<DateTime<Utc>>,
     /// The position of the last event that was looked at for it.
@@ -71,6 +75,8 @@ impl WebhookView {
             state: webhook.state.as_str(),
             why: webhook.why,
             disabled_at: webhook.disabled_at,
+            failing_since: webhook.failing_since,
+            rests_until: webhook.rests_until,
             old_secret_until: webhook.old_secret_until,
             position: webhook.position.to_string(),
             pending: webhook.pending,

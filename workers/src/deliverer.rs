@@ -4,7 +4,7 @@
 use futures::future::join_all;
 use oms_domain::Instant;
 use oms_gateways::webhook::{Post, PostError, WebhookSender};
-use oms_store::{Attempt, ClaimedDelivery, Signing, StoreError};
+use oms_store::{Attempt, ClaimedDelivery, Pauses, Signing, StoreError};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -16,13 +16,15 @@ use crate::relay::{EVERY, Relay};
 const OWE_MAX: u32 = 500;
 /// Requests to one webhook at once.
 const AT_ONCE_MAX: u32 = 8;
+/// The longest rest of a webhook whose receiver fails request after request: it is found to be back after that at the latest.
+const REST_MAX: Duration = Duration::from_secs(300);
 /// What a claim lasts beyond the time that a request may take.
 const SLACK: Duration = Duration::from_secs(20);
 
 /// How patiently webhooks are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WebhookPolicy {
-    /// Pause after an event's first failure; each further one is four times as long.
+    /// Pause after an event's first failure; each further one is four times as long. Also the first rest of a webhook.
     pub first: Duration,
     /// The longest pause.
     pub most: Duration,
@@ -51,6 +53,11 @@ impl WebhookPolicy {
     fn pause(&self, attempts: u64, chance: f64) -> Duration {
         let factor = 4_u32.saturating_pow(u32::try_from(attempts).unwrap_or(u32::MAX).min(10));
         self.first.saturating_mul(factor).min(self.most).mul_f64(0.8 + 0.4 * chance)
+    }
+
+    /// How long a webhook rests of which nothing is taken.
+    fn rests(&self) -> Pauses {
+        Pauses { first: self.first, most: REST_MAX.min(self.most) }
     }
 }
 
@@ -120,10 +127,11 @@ impl Deliverer {
 
     /// Sends what is due until nothing is, or something fails.
     async fn round(&self, webhook: &Signing) -> Result<(), StoreError> {
+        let mut most = if webhook.rested { 1 } else { AT_ONCE_MAX };
         loop {
             let now = (self.relay.clock)();
             let until = now + self.relay.webhooks.timeout + SLACK;
-            let claimed = self.relay.store.claim_deliveries(&webhook.id, &self.owner, until, AT_ONCE_MAX, now).await?;
+            let claimed = self.relay.store.claim_deliveries(&webhook.id, &self.owner, until, most, now).await?;
             if claimed.is_empty() {
                 return Ok(());
             }
@@ -131,6 +139,7 @@ impl Deliverer {
             if !sent.into_iter().collect::<Result<Vec<bool>, _>>()?.into_iter().all(|well| well) {
                 return Ok(());
             }
+            most = AT_ONCE_MAX;
         }
     }
 
@@ -153,8 +162,9 @@ impl Deliverer {
             Err(error) => {
                 let due_at = now + self.relay.webhooks.pause(delivery.attempts, rand::random());
                 let attempt = Attempt { status: error.status, error: error.reason.clone(), due_at };
-                store.not_delivered(&webhook.id, position, &self.owner, &attempt, now).await?;
-                if let Some(why) = self.verdict(delivery, &error, now)
+                let rests = self.relay.webhooks.rests();
+                let failing = store.not_delivered(&webhook.id, position, &self.owner, &attempt, rests, now).await?;
+                if let Some(why) = self.verdict(delivery, failing, &error, now)
                     && store.disable_webhook(&webhook.id, &why, now).await?
                 {
                     tracing::warn!(webhook = webhook.id, why, "a webhook is disabled");
@@ -165,16 +175,17 @@ impl Deliverer {
     }
 
     /// Why the webhook is not served any more, if that is so.
-    fn verdict(&self, delivery: &ClaimedDelivery, error: &PostError, now: Instant) -> Option<String> {
+    fn verdict(&self, delivery: &ClaimedDelivery, failing: Option<Instant>, error: &PostError, now: Instant) -> Option<String> {
         if error.gone {
             return Some("its receiver answered 410: it wants no more".to_owned());
         }
-        let since = delivery.failing_since?;
-        let failing = (now - since).to_std().unwrap_or_default();
-        (failing >= self.relay.webhooks.give_up_after).then(|| {
-            let event = &delivery.event.event_id;
-            format!("event {event} could not be delivered since {}: {error}", since.to_rfc3339())
-        })
+        let too_long = |since: &Instant| (now - *since).to_std().unwrap_or_default() >= self.relay.webhooks.give_up_after;
+        let event = &delivery.event.event_id;
+        match (failing.filter(too_long), delivery.failing_since.filter(too_long)) {
+            (Some(since), _) => Some(format!("nothing could be delivered since {}: {error}", since.to_rfc3339())),
+            (None, Some(since)) => Some(format!("event {event} could not be delivered since {}: {error}", since.to_rfc3339())),
+            (None, None) => None,
+        }
     }
 }
 

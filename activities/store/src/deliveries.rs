@@ -4,6 +4,7 @@
 use oms_domain::Instant;
 
 use crate::Result;
+use crate::circuits::Pauses;
 use crate::outbox::OutboxRow;
 use crate::payments::words;
 use crate::store::{Store, run};
@@ -39,6 +40,9 @@ pub struct Attempt {
     /// When to try again.
     pub due_at: Instant,
 }
+
+/// Requests to a webhook in a row that fail before it rests.
+pub const FAILURES_MAX: u64 = 8;
 
 /// A delivery as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,10 +93,19 @@ impl Store {
         run!(self, deliveries::delivered(webhook, position, owner, status, now))
     }
 
-    /// The receiver may not have the event: it, and what waits behind it, is due again later. Nothing changes for an owner that has
-    /// lost the claim.
-    pub async fn not_delivered(&self, webhook: &str, position: u64, owner: &str, attempt: &Attempt, now: Instant) -> Result<()> {
-        run!(self, deliveries::not_delivered(webhook, position, owner, attempt, now))
+    /// The receiver may not have the event: it, and what waits behind it, is due again later. After [`FAILURES_MAX`] failures with no
+    /// success between them the webhook rests as a whole, longer each time in a row. Answers since when every request to it has failed;
+    /// `None`, and nothing changes, for an owner that has lost the claim.
+    pub async fn not_delivered(
+        &self,
+        webhook: &str,
+        position: u64,
+        owner: &str,
+        attempt: &Attempt,
+        rests: Pauses,
+        now: Instant,
+    ) -> Result<Option<Instant>> {
+        run!(self, deliveries::not_delivered(webhook, position, owner, attempt, rests, now))
     }
 
     /// A page of a webhook's deliveries, newest first, before a place.

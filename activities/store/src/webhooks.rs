@@ -59,6 +59,10 @@ pub struct Webhook {
     pub why: Option<String>,
     /// Since when it is not.
     pub disabled_at: Option<Instant>,
+    /// Since when every request has failed; `None`: the last one was taken.
+    pub failing_since: Option<Instant>,
+    /// It rests until then: its receiver fails request after request.
+    pub rests_until: Option<Instant>,
     /// Until when the secret before the present one signs too.
     pub old_secret_until: Option<Instant>,
     /// The place of the last event that was looked at for it.
@@ -78,6 +82,8 @@ pub struct Signing {
     pub url: String,
     /// What to sign with: the secret, and for a while after a rotation the one before.
     pub secrets: Vec<WebhookSecret>,
+    /// Whether it has just rested: one event finds out whether its receiver answers again.
+    pub rested: bool,
 }
 
 impl Store {
@@ -123,7 +129,7 @@ impl Store {
         run!(self, webhooks::replay(id, from))
     }
 
-    /// Enabled webhooks that are owed something that is due, with their secrets.
+    /// Enabled webhooks that do not rest and are owed something that is due, with their secrets.
     pub async fn due_webhooks(&self, now: Instant) -> Result<Vec<Signing>> {
         run!(self, webhooks::due(now))
     }

@@ -7,7 +7,8 @@ use sqlx::types::Json;
 
 use super::outbox::{EventRow, columns, event};
 use super::{Conn, Db, Pools, cut, signed, unsigned, word};
-use crate::deliveries::{Attempt, ClaimedDelivery, DeliveryState, DeliveryView};
+use crate::circuits::Pauses;
+use crate::deliveries::{Attempt, ClaimedDelivery, DeliveryState, DeliveryView, FAILURES_MAX};
 use crate::{Result, StoreError};
 
 /// Deliveries `d` of a webhook that can be tried now: the first of each subject, unless somebody is at it.
@@ -139,6 +140,13 @@ pub(crate) async fn claim(
 
 pub(crate) async fn delivered(pools: &Pools, webhook: &str, position: u64, owner: &str, status: u16, now: Instant) -> Result<()> {
     let mut tx = pools.begin().await?;
+    // a webhook's row is locked before its deliveries', here as everywhere
+    sqlx::query::<Db>(
+        "UPDATE webhooks SET failures = 0, failing_since = NULL, rests_until = NULL WHERE id = $1 AND failing_since IS NOT NULL",
+    )
+    .bind(webhook)
+    .execute(&mut *tx)
+    .await?;
     sqlx::query::<Db>(
         "UPDATE webhook_deliveries SET state = 'delivered', attempts = attempts + 1, attempted_at = $5, status = $4, error = NULL,
              failing_since = NULL, owner = NULL, leased_until = NULL
@@ -161,9 +169,20 @@ pub(crate) async fn not_delivered(
     position: u64,
     owner: &str,
     attempt: &Attempt,
+    rests: Pauses,
     now: Instant,
-) -> Result<()> {
+) -> Result<Option<Instant>> {
     let mut tx = pools.begin().await?;
+    // what failed beside the one that sent it to rest makes no rest longer
+    let failing = sqlx::query_as::<Db, (i64, Instant)>(
+        "UPDATE webhooks SET failures = CASE WHEN rests_until > $2 THEN failures ELSE failures + 1 END,
+             failing_since = COALESCE(failing_since, $2) WHERE id = $1 RETURNING failures, failing_since",
+    )
+    .bind(webhook)
+    .bind(cut(now))
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some((failures, failing_since)) = failing else { return Ok(None) };
     let subject = sqlx::query_scalar::<Db, String>(
         "UPDATE webhook_deliveries SET attempts = attempts + 1, attempted_at = $5, status = $4, error = $6, due_at = $7,
              failing_since = COALESCE(failing_since, $5), owner = NULL, leased_until = NULL
@@ -178,19 +197,27 @@ pub(crate) async fn not_delivered(
     .bind(cut(attempt.due_at))
     .fetch_optional(&mut *tx)
     .await?;
-    if let Some(subject) = subject {
-        sqlx::query::<Db>(
-            "UPDATE webhook_deliveries SET due_at = $3
-             WHERE webhook_id = $1 AND subject = $2 AND state = 'pending' AND due_at < $3",
-        )
-        .bind(webhook)
-        .bind(&subject)
-        .bind(cut(attempt.due_at))
-        .execute(&mut *tx)
-        .await?;
+    let Some(subject) = subject else { return Ok(None) };
+    sqlx::query::<Db>(
+        "UPDATE webhook_deliveries SET due_at = $3 WHERE webhook_id = $1 AND subject = $2 AND state = 'pending' AND due_at < $3",
+    )
+    .bind(webhook)
+    .bind(&subject)
+    .bind(cut(attempt.due_at))
+    .execute(&mut *tx)
+    .await?;
+    let failures = unsigned("webhooks.failures", failures)?;
+    if failures >= FAILURES_MAX {
+        let until = now + rests.of(failures - FAILURES_MAX + 1);
+        sqlx::query::<Db>("UPDATE webhooks SET rests_until = $2 WHERE id = $1 AND (rests_until IS NULL OR rests_until <= $3)")
+            .bind(webhook)
+            .bind(cut(until))
+            .bind(cut(now))
+            .execute(&mut *tx)
+            .await?;
     }
     tx.commit().await?;
-    Ok(())
+    Ok(Some(failing_since))
 }
 
 #[derive(sqlx::FromRow)]

@@ -21,6 +21,8 @@ struct WebhookRow {
     state: String,
     why: Option<String>,
     disabled_at: Option<Instant>,
+    failing_since: Option<Instant>,
+    rests_until: Option<Instant>,
     old_secret_until: Option<Instant>,
     position: i64,
     created_at: Instant,
@@ -31,7 +33,8 @@ struct WebhookRow {
 macro_rules! webhooks {
     ($rest:literal) => {
         concat!(
-            "SELECT w.id, w.url, w.description, w.kinds, w.state, w.why, w.disabled_at, w.old_secret_until, w.position, w.created_at,
+            "SELECT w.id, w.url, w.description, w.kinds, w.state, w.why, w.disabled_at, w.failing_since, w.rests_until,
+                 w.old_secret_until, w.position, w.created_at,
                  (SELECT COUNT(*) FROM webhook_deliveries d WHERE d.webhook_id = w.id AND d.state = 'pending') AS pending
              FROM webhooks w ",
             $rest
@@ -48,6 +51,8 @@ fn webhook(row: WebhookRow) -> Result<Webhook> {
         state: word("webhooks.state", &row.state, WebhookState::parse)?,
         why: row.why,
         disabled_at: row.disabled_at,
+        failing_since: row.failing_since,
+        rests_until: row.rests_until,
         old_secret_until: row.old_secret_until,
         position: unsigned("webhooks.position", row.position)?,
         created_at: row.created_at,
@@ -119,10 +124,13 @@ pub(crate) async fn rotate(pools: &Pools, id: &str, rotation: &str, secret: &Web
 
 pub(crate) async fn enable(pools: &Pools, id: &str, now: Instant) -> Result<bool> {
     let mut tx = pools.begin().await?;
-    let enabled = sqlx::query::<Db>("UPDATE webhooks SET state = 'enabled', why = NULL, disabled_at = NULL WHERE id = $1")
-        .bind(id)
-        .execute(&mut *tx)
-        .await?;
+    let enabled = sqlx::query::<Db>(
+        "UPDATE webhooks SET state = 'enabled', why = NULL, disabled_at = NULL, failures = 0, failing_since = NULL,
+             rests_until = NULL WHERE id = $1",
+    )
+    .bind(id)
+    .execute(&mut *tx)
+    .await?;
     // patience starts anew
     sqlx::query::<Db>(
         "UPDATE webhook_deliveries SET due_at = $2, failing_since = NULL WHERE webhook_id = $1 AND state = 'pending'",
@@ -193,17 +201,19 @@ pub(crate) async fn replay(pools: &Pools, id: &str, from: u64) -> Result<bool> {
 }
 
 pub(crate) async fn due(pools: &Pools, now: Instant) -> Result<Vec<Signing>> {
-    let rows = sqlx::query_as::<Db, (String, String, String, Option<String>, Option<Instant>)>(
-        "SELECT w.id, w.url, w.secret, w.old_secret, w.old_secret_until FROM webhooks w WHERE w.state = 'enabled'
+    let rows = sqlx::query_as::<Db, (String, String, String, Option<String>, Option<Instant>, Option<Instant>)>(
+        "SELECT w.id, w.url, w.secret, w.old_secret, w.old_secret_until, w.rests_until FROM webhooks w
+         WHERE w.state = 'enabled' AND (w.rests_until IS NULL OR w.rests_until <= $1)
              AND EXISTS (SELECT 1 FROM webhook_deliveries d WHERE d.webhook_id = w.id AND d.state = 'pending' AND d.due_at <= $1)
          ORDER BY w.id",
     )
     .bind(cut(now))
     .fetch_all(&pools.read)
     .await?;
-    let signing = rows.into_iter().map(|(id, url, secret, old, until)| {
+    let signing = rows.into_iter().map(|(id, url, secret, old, until, rests_until)| {
         let old = old.filter(|_| until.is_some_and(|until| until > now));
-        Signing { id, url, secrets: std::iter::once(secret).chain(old).map(WebhookSecret).collect() }
+        let secrets = std::iter::once(secret).chain(old).map(WebhookSecret).collect();
+        Signing { id, url, secrets, rested: rests_until.is_some() }
     });
     Ok(signing.collect())
 }

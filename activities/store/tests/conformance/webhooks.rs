@@ -3,15 +3,19 @@
 use crate::world::*;
 use oms_domain::event::FactKind;
 use oms_store::*;
+use std::time::Duration;
 
 on_both!(
     an_order_is_told_in_its_order_and_a_failure_holds_only_it_up,
     claims_run_out_and_a_late_owner_changes_nothing,
+    a_receiver_that_fails_request_after_request_is_left_alone,
     replays_send_everything_from_a_place_on,
     rotation_disabling_and_enabling,
     filters_limits_and_deletion,
     retention_spares_what_somebody_is_owed,
 );
+
+const RESTS: Pauses = Pauses { first: Duration::from_secs(10), most: Duration::from_secs(30) };
 
 fn hook(id: &str, kinds: &[&str]) -> NewWebhook {
     NewWebhook {
@@ -59,7 +63,7 @@ async fn an_order_is_told_in_its_order_and_a_failure_holds_only_it_up(world: Wor
     assert_eq!(first, both, "the first of each order");
     assert_eq!(claimed(&world, "hook-aaaa", "other", 3).await, [], "nobody else has them");
     let attempt = Attempt { status: Some(500), error: "answered 500".to_owned(), due_at: at(60) };
-    store.not_delivered("hook-aaaa", place_of(&world, "o", 1).await, "me", &attempt, at(3)).await.unwrap();
+    store.not_delivered("hook-aaaa", place_of(&world, "o", 1).await, "me", &attempt, RESTS, at(3)).await.unwrap();
     store.delivered("hook-aaaa", place_of(&world, "p", 1).await, "me", 204, at(3)).await.unwrap();
     assert_eq!(claimed(&world, "hook-aaaa", "me", 59).await, [], "what comes behind it waits");
     let again = store.claim_deliveries("hook-aaaa", "me", at(70), 9, at(60)).await.unwrap();
@@ -87,7 +91,8 @@ async fn claims_run_out_and_a_late_owner_changes_nothing(world: World) {
     assert_eq!(claimed(&world, "hook-aaaa", "heir", 12).await.len(), 1);
     store.delivered("hook-aaaa", 1, "dead", 200, at(13)).await.unwrap();
     let late = Attempt { status: None, error: "late".to_owned(), due_at: at(99) };
-    store.not_delivered("hook-aaaa", 1, "dead", &late, at(13)).await.unwrap();
+    assert_eq!(store.not_delivered("hook-aaaa", 1, "dead", &late, RESTS, at(13)).await.unwrap(), None);
+    assert_eq!(store.webhook("hook-aaaa").await.unwrap().unwrap().failing_since, None);
     let row = store.deliveries("hook-aaaa", None, None, 9).await.unwrap().pop().unwrap();
     assert_eq!((row.state, row.attempts, row.error), (DeliveryState::Pending, 0, None));
     // many relays at once: each event goes to one
@@ -98,6 +103,45 @@ async fn claims_run_out_and_a_late_owner_changes_nothing(world: World) {
     })
     .await;
     assert_eq!(claims.iter().sum::<usize>(), 1);
+}
+
+async fn a_receiver_that_fails_request_after_request_is_left_alone(world: World) {
+    let store = &world.store;
+    store.create_webhook(&hook("hook-aaaa", &[]), 9, at(0)).await.unwrap();
+    for n in 0..12 {
+        eventful(&world, &format!("o-{n}"), 1).await;
+    }
+    store.owe_webhooks(99, at(2)).await.unwrap();
+    let due = async |now: i64| store.due_webhooks(at(now)).await.unwrap().pop().map(|hook| hook.rested);
+    let fails = async |now: i64, most: u32| {
+        let attempt = Attempt { status: Some(503), error: "answered 503".to_owned(), due_at: at(now + 500) };
+        for delivery in store.claim_deliveries("hook-aaaa", "me", at(now + 10), most, at(now)).await.unwrap() {
+            let position = delivery.event.position.unwrap();
+            let since = store.not_delivered("hook-aaaa", position, "me", &attempt, RESTS, at(now)).await.unwrap();
+            assert_eq!(since, Some(kept(3)));
+        }
+        store.webhook("hook-aaaa").await.unwrap().unwrap().rests_until
+    };
+    assert_eq!(fails(3, 7).await, None);
+    assert_eq!(due(3).await, Some(false));
+    assert_eq!(fails(3, 3).await, Some(kept(13)), "the eighth sends it to rest, those beside it no longer");
+    assert_eq!((due(12).await, due(13).await), (None, Some(true)));
+    assert_eq!(fails(13, 1).await, Some(kept(33)), "twice as long");
+    assert_eq!((due(32).await, due(33).await), (None, Some(true)));
+    let last = store.claim_deliveries("hook-aaaa", "me", at(43), 1, at(33)).await.unwrap().pop().unwrap();
+    store.delivered("hook-aaaa", last.event.position.unwrap(), "me", 200, at(34)).await.unwrap();
+    let seen = store.webhook("hook-aaaa").await.unwrap().unwrap();
+    assert_eq!((seen.failing_since, seen.rests_until, seen.pending), (None, None, 11));
+    assert_eq!(due(503).await, Some(false), "at once, when the events are due");
+    // a person does not wait for a rest to end
+    let attempt = Attempt { status: None, error: "no answer".to_owned(), due_at: at(900) };
+    for delivery in store.claim_deliveries("hook-aaaa", "me", at(620), 8, at(600)).await.unwrap() {
+        let position = delivery.event.position.unwrap();
+        store.not_delivered("hook-aaaa", position, "me", &attempt, RESTS, at(601)).await.unwrap();
+    }
+    assert_eq!(due(602).await, None);
+    store.enable_webhook("hook-aaaa", at(602)).await.unwrap();
+    assert_eq!(due(602).await, Some(false));
 }
 
 async fn replays_send_everything_from_a_place_on(world: World) {

@@ -13,6 +13,7 @@ use lapin::{Connection, ConnectionProperties, ExchangeKind};
 use oms_domain::party::Party;
 use oms_store::{CircuitState, Store};
 use serde_json::Value;
+use sqlx::PgPool;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -47,6 +48,8 @@ struct Stage {
     shop: Arc<Shop>,
     place: Place,
     store: Store,
+    /// The database, without a road.
+    database: PgPool,
     roads: Roads,
     /// Where the gateway is, without a road.
     gateway: String,
@@ -156,10 +159,12 @@ async fn stage(gateway: impl AsyncFnOnce(&Path) -> (Process, String)) -> Stage {
     let shop = Arc::new(Shop::at(&[url]).with_many_orders());
     shop.open().await;
     let store = Store::connect(&direct).await.unwrap();
+    let database = PgPool::connect(&direct).await.unwrap();
     Stage {
         shop,
         place,
         store,
+        database,
         roads,
         gateway,
         sink,
@@ -192,6 +197,13 @@ impl Stage {
             let id = shop.place(&format!("order-{number}"), fate).await;
             shop.live(&id, fate).await;
         });
+    }
+
+    /// Transactions in which nothing has happened for so long that somebody outside must be waited for.
+    async fn idle_transactions(&self) -> i64 {
+        let sql = "SELECT count(*) FROM pg_stat_activity
+                   WHERE state LIKE 'idle in transaction%' AND clock_timestamp() - state_change > interval '3 seconds'";
+        sqlx::query_scalar(sql).fetch_one(&self.database).await.unwrap()
     }
 
     /// Waits until everything is told, then compares the books of everybody.
@@ -320,6 +332,10 @@ async fn no_trouble_of_a_party_costs_an_order() {
             stage.order(number, &mut lives);
             number += 1;
             tokio::time::sleep(Duration::from_millis(333)).await;
+            // what a cut connection was about, the server ends by itself later
+            if !trouble.iter().any(|(road, _)| road.port == roads.database.port) {
+                assert_eq!(stage.idle_transactions().await, 0, "no row is locked while a party is asked");
+            }
         }
         let circuit = stage.store.circuit(Party::Payment, now()).await.unwrap();
         opened += usize::from(circuit.state == CircuitState::Open);

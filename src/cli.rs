@@ -6,6 +6,7 @@ use oms_contract::names::Queue;
 
 use crate::admin::{OrderArgs, ReviewArgs, ShipmentArgs, StockArgs};
 use crate::audit::AuditArgs;
+use crate::bench::BenchArgs;
 use crate::demo::DemoArgs;
 use crate::mail::MailArgs;
 use crate::telemetry::Voice;
@@ -72,6 +73,8 @@ pub(crate) enum Command {
     Mail(MailArgs),
     /// Prove the books
     Audit(AuditArgs),
+    /// Load with figures
+    Bench(BenchArgs),
 }
 
 /// Views of the settings.

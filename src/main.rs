@@ -3,6 +3,7 @@
 mod admin;
 mod api;
 mod audit;
+mod bench;
 mod cli;
 mod config_show;
 mod demo;
@@ -83,6 +84,7 @@ async fn run(cli: Cli, settings: Settings) -> anyhow::Result<ExitCode> {
         Command::Shipment(args) => admin::shipment(args, target, cli.json).await,
         Command::Mail(args) => mail::run(args, &settings),
         Command::Audit(args) => audit::run(AuditArgs { json: args.json || cli.json }, settings).await,
+        Command::Bench(args) => bench::run(args, settings, cli.json).await,
     }
 }
 

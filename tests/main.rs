@@ -7,6 +7,7 @@ mod alerts;
 mod architecture;
 mod audit;
 mod backorders;
+mod bench;
 mod bend_resets;
 mod bend_sweeps;
 mod bends;

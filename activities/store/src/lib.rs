@@ -36,6 +36,7 @@ mod reservations;
 mod retention;
 mod returns;
 mod review_items;
+mod scratch;
 mod shipments;
 // the statements are compiled once per database on purpose: one text, concrete types
 #[allow(clippy::duplicate_mod)]
@@ -55,7 +56,7 @@ pub use bookings::{BookingRow, Label};
 pub use catalogue::{Product, Put};
 pub use changes::{ProposalState, StoredEdit};
 pub use circuits::{Circuit, CircuitState, OVERDUE_MAX, Pauses, Turn};
-pub use deliveries::{Attempt, ClaimedDelivery, DeliveryState, DeliveryView};
+pub use deliveries::{Attempt, ClaimedDelivery, DeliveryState, DeliveryView, FAILURES_MAX};
 pub use effects::{Effect, EffectKind, UndoState, Waived};
 pub use error::{Result, StoreError};
 pub use gauges::{OpenOrders, OverdueOrder, UNDATED_HOURS};
@@ -79,6 +80,7 @@ pub use returns::{NewReturn, RestockUnits, ReturnCursor, ReturnRefund, ReturnReq
 pub use review_items::{
     ItemCursor, ItemFilter, ItemResolution, ItemSource, ItemState, NewItem, ResolveOutcome, ResolvedItem, ReviewItem,
 };
+pub use scratch::Scratch;
 pub use shipments::{Heard, Scanned, ShipmentFilter, StoredShipment};
 pub use stock::{LocationLevel, StockLevel};
 pub use store::{Backend, Migrated, Store};

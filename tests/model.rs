@@ -38,7 +38,7 @@ const SHELF: i64 = 100_000;
 /// Lives at once.
 const AT_ONCE: usize = 48;
 /// A life that takes longer hangs.
-const LIFE_MAX: Duration = Duration::from_secs(240);
+const LIFE_MAX: Duration = Duration::from_secs(600);
 
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is a number")))

@@ -207,7 +207,7 @@ impl Fate {
             says,
             review,
             policies: Policies { review: *pick(dice, &verdicts), shortage: default, ..Policies::default() },
-            reservation: if dice.random_bool(0.1) { millis(dice, 2_000..4_000) } else { HOUR },
+            reservation: if dice.random_bool(0.1) { millis(dice, 3_000..6_000) } else { HOUR },
             window: if dice.random_bool(0.4) { millis(dice, 50..600) } else { Duration::ZERO },
             acts: (0..acts).flat_map(|_| [Act::Pause(millis(dice, 0..120)), act(dice)]).collect(),
             journeys: (0..3).map(|_| journey(dice)).collect(),

@@ -313,13 +313,15 @@ async fn no_trouble_of_a_party_costs_an_order() {
     let stage = stage(twin).await;
     let roads = &stage.roads;
     let slow = Traffic::Slow(Duration::from_secs(5));
-    let troubles: [&[(&Road, Traffic)]; 6] = [
+    let troubles: [&[(&Road, Traffic)]; 8] = [
         &[(&roads.gateway, Traffic::Cut), (&roads.rabbitmq, Traffic::Cut)],
         &[(&roads.gateway, Traffic::AnswersLost), (&roads.redis, Traffic::Cut)],
         &[(&roads.gateway, Traffic::Errors), (&roads.mail, Traffic::Cut)],
-        &[(&roads.gateway, slow), (&roads.mail, slow)],
+        &[(&roads.gateway, slow), (&roads.mail, slow), (&roads.rabbitmq, slow), (&roads.redis, slow)],
         &[(&roads.database, Traffic::Cut)],
         &[(&roads.engine, Traffic::Cut)],
+        &[(&roads.database, Traffic::SomeAnswersLost)],
+        &[(&roads.engine, Traffic::SomeAnswersLost)],
     ];
     let (mut lives, mut number) = (JoinSet::new(), 0);
     let mut opened = 0;

@@ -19,6 +19,8 @@ pub enum Traffic {
     Errors,
     /// The server acts, and its answer is lost.
     AnswersLost,
+    /// The same with one answer in ten.
+    SomeAnswersLost,
 }
 
 const ERROR: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
@@ -86,8 +88,9 @@ async fn carry(client: TcpStream, server: u16, state: watch::Receiver<Traffic>) 
                 let Ok(read @ 1..) = read else { return };
                 match now() {
                     Traffic::AnswersLost => return,
+                    Traffic::SomeAnswersLost if rand::random_ratio(1, 10) => return,
                     Traffic::Slow(pause) => tokio::time::sleep(pause).await,
-                    Traffic::Flows | Traffic::Cut | Traffic::Errors => {}
+                    Traffic::Flows | Traffic::Cut | Traffic::Errors | Traffic::SomeAnswersLost => {}
                 }
                 if to.write_all(&answer[..read]).await.is_err() {
                     return;

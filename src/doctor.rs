@@ -1,5 +1,6 @@
 //! `oms doctor`: what is reachable and what is not, each failing line with its remedy.
 
+mod database;
 mod engine;
 mod parties;
 
@@ -12,7 +13,6 @@ use std::time::Duration;
 use oms_domain::party::Party;
 use oms_gateways::faults::FaultMode;
 use oms_gateways::sandbox::{LEDGER_FILE, Sandbox};
-use oms_store::Store;
 use serde_json::json;
 
 use crate::settings::{ApiSection, Settings, redacted};
@@ -63,7 +63,7 @@ impl Finding {
 /// Looks at everything and prints the table; exit code 1 if a line is bad.
 pub(crate) async fn run(settings: Settings, as_json: bool) -> anyhow::Result<ExitCode> {
     let (database, engine, payment, carrier, mail, sms, redis, sinks, sandbox, api) = tokio::join!(
-        within("database", database(&settings)),
+        within("database", database::examine(&settings)),
         engine::examine(&settings),
         within("payment", parties::payment(&settings)),
         within("carrier", parties::carrier(&settings)),
@@ -150,26 +150,6 @@ fn data_dir(dir: &Path) -> Finding {
             "data directory",
             format!("{shown} is not writable ({e}): make it so, or choose another with OMS__DATA_DIR"),
         ),
-    }
-}
-
-async fn database(settings: &Settings) -> Finding {
-    let url = settings.database_url();
-    let shown = redacted("database.url", &url);
-    let file = url.strip_prefix("sqlite:").map(|rest| rest.trim_start_matches("//").split('?').next().unwrap_or_default());
-    if file.is_some_and(|file| !Path::new(file).exists()) {
-        // Connecting would create an empty file.
-        return Finding::off("database", format!("{shown} does not exist yet: `oms migrate`, `oms up` or `oms demo` makes it"));
-    }
-    let store = match Store::connect(&url).await {
-        Ok(store) => store,
-        Err(error) => return Finding::bad("database", format!("{shown}: {error}: start it or correct DATABASE_URL")),
-    };
-    let checked = store.check_schema().await;
-    store.close().await;
-    match checked {
-        Ok(()) => Finding::good("database", format!("{shown}, schema up to date")),
-        Err(error) => Finding::bad("database", format!("{shown}: {error}")),
     }
 }
 

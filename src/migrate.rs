@@ -13,7 +13,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
         wiring::make_data_dir(&settings.data_dir)?;
     }
     let url = settings.database_url();
-    let store = Store::connect(&url).await?;
+    let store = Store::connect_with(&url, &settings.database_bounds).await?;
     let done = store.migrate().await?;
     store.close().await;
     let shown = redacted("database.url", &url);

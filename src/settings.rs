@@ -21,14 +21,15 @@ use oms_domain::pricing::PriceRules;
 use oms_domain::risk::RiskRules;
 use oms_domain::stock::Strategy;
 use oms_gateways::templates::TimeZone;
+use oms_store::Bounds;
 use oms_temporal::connect::{ApiKey, ConnectSettings, TlsSettings};
 use oms_temporal::server::ServerRecord;
 use oms_workers::{Alerts, WebhookPolicy};
 
 use crate::http::ApiTarget;
 use read::{
-    YES_OR_NO, alerts, bounded, breakers, channels, deadlines, duration, events, filter, limits, listen, optional_duration,
-    patience, policies, redis, retention, risk, shop, strategy, temporal, url_of, webhooks, yes_or_no,
+    YES_OR_NO, alerts, bounded, breakers, channels, database_bounds, deadlines, duration, events, filter, limits, listen,
+    optional_duration, patience, policies, redis, retention, risk, shop, strategy, temporal, url_of, webhooks, yes_or_no,
 };
 
 pub(crate) use layers::{DEFAULTS, Layers, variable_of};
@@ -103,6 +104,8 @@ pub(crate) struct Settings {
     pub(crate) api: ApiSection,
     /// The database's URL; `None` means SQLite in the data directory.
     pub(crate) database_url: Option<String>,
+    /// How much is asked of Postgres at once, and how long is waited.
+    pub(crate) database_bounds: Bounds,
     /// The Temporal server.
     pub(crate) temporal: TemporalSection,
     /// The mail server's URL; `None` means mail is written to the data directory.
@@ -352,6 +355,7 @@ impl Settings {
                 "sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE",
                 url_of(&["sqlite:", "postgres://", "postgresql://"]),
             )?,
+            database_bounds: database_bounds(&layers)?,
             temporal: temporal(&layers)?,
             smtp_url: layers.optional(
                 "mail.smtp_url",

@@ -55,11 +55,14 @@ pub(crate) fn make_data_dir(dir: &Path) -> anyhow::Result<()> {
 /// # Errors
 /// [`StoreError`].
 pub(crate) async fn open_store(settings: &Settings) -> Result<Store, StoreError> {
-    let store = Store::connect(&settings.database_url()).await?;
+    let store = Store::connect_with(&settings.database_url(), &settings.database_bounds).await?;
     if settings.database_url.is_none() {
         store.migrate().await?;
     } else {
         store.check_schema().await?;
+    }
+    if let Some(warning) = store.exposure() {
+        tracing::warn!("{warning}");
     }
     Ok(store)
 }

@@ -451,6 +451,7 @@ fn documents_name_only_files_that_exist() {
         "CONTRIBUTING.md",
         "docs/retries.md",
         "docs/operating.md",
+        "docs/postgres.md",
         "docs/payments.md",
         "docs/carrier.md",
         "docs/events.md",

@@ -31,6 +31,7 @@ mod operations;
 mod parties;
 mod pay_page;
 mod postgres;
+mod postgres_doors;
 mod races;
 mod reconciliation;
 mod refunds;

@@ -39,7 +39,7 @@ impl Place {
     /// Only looks at what is running.
     async fn beside(settings: &Settings) -> anyhow::Result<Self> {
         let client = connect_within(&settings.temporal.connect_settings(&settings.data_dir), CONNECT_MAX).await?;
-        let store = Store::connect(&settings.database_url()).await?;
+        let store = Store::connect_with(&settings.database_url(), &settings.database_bounds).await?;
         store.check_schema().await?;
         let sandbox = wiring::open_sandbox(settings).await?;
         let (data_dir, outside) = (settings.data_dir.clone(), Outside::of(settings)?);

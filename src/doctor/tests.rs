@@ -99,7 +99,7 @@ async fn looking_creates_nothing() {
     let variables = [("OMS__DATA_DIR".to_owned(), data.display().to_string())].into_iter().collect();
     let settings = Settings::load_from(dir.path(), &variables).unwrap();
     assert_eq!(data_dir(&settings.data_dir).state, State::Off);
-    assert_eq!(database(&settings).await.state, State::Off);
+    assert_eq!(database::examine(&settings).await.state, State::Off);
     assert_eq!(sandbox(&settings).await[0].state, State::Off);
     assert!(!data.exists());
 }

@@ -17,7 +17,7 @@ use oms_domain::risk::RiskRules;
 use oms_domain::shortage::Decision;
 use oms_domain::stock::Strategy;
 use oms_gateways::templates::TimeZone;
-use oms_store::Pauses;
+use oms_store::{Bounds, Pauses};
 use oms_temporal::connect::{ApiKey, TlsSettings};
 use oms_workers::{Alerts, WebhookPolicy};
 
@@ -39,6 +39,21 @@ const LIMIT_MAX: NonZeroU32 = NonZeroU32::MIN.saturating_add(99_999);
 const RETENTION_MIN: Duration = Duration::from_secs(30 * 24 * 3600);
 
 pub(super) const YES_OR_NO: &str = "true or false";
+
+pub(super) fn database_bounds(layers: &Layers) -> Result<Bounds, SettingsError> {
+    let connections = |key: &str, least: u32, wanted| layers.value(key, wanted, |t| bounded(t, least, 1_000));
+    let bounds = Bounds {
+        connections: connections("database.connections", 1, "a whole number from 1 to 1000")?,
+        connections_min: connections("database.connections_min", 0, "a whole number from 0 to 1000")?,
+        acquire: duration(layers, "database.acquire_timeout")?,
+        statement: duration(layers, "database.statement_timeout")?,
+        lock: duration(layers, "database.lock_timeout")?,
+    };
+    match bounds.connections_min <= bounds.connections {
+        true => Ok(bounds),
+        false => Err(layers.bad("database.connections_min", "at most database.connections")),
+    }
+}
 
 pub(super) fn temporal(layers: &Layers) -> Result<TemporalSection, SettingsError> {
     let path = |key: &str| layers.text(key).map(PathBuf::from);

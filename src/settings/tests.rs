@@ -23,11 +23,24 @@ fn defaults_are_those_of_the_contract() {
     let settings = load(None, &[]).unwrap();
     assert_eq!(settings.deadlines, Deadlines::default());
     assert_eq!(settings.patience, Patience::default());
+    assert_eq!(settings.database_bounds, Bounds::default());
     assert_eq!(settings.pricing, PriceRules::default());
     assert_eq!(settings.api.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(settings.temporal.connect_settings(Path::new("absent")).address, "127.0.0.1:7233");
     assert_eq!(settings.database_url(), "sqlite:.oms/oms.db");
     assert!(settings.temporal.tls.is_none() && settings.log.filter_is_default);
+}
+
+#[test]
+fn the_bounds_of_postgres_are_settings() {
+    let asked = |most, least| load(None, &[("OMS__DATABASE__CONNECTIONS", most), ("OMS__DATABASE__CONNECTIONS_MIN", least)]);
+    let bounds = asked("4", "4").unwrap().database_bounds;
+    assert_eq!((bounds.connections, bounds.connections_min), (4, 4));
+    for (most, least) in [("4", "5"), ("0", "0"), ("many", "0")] {
+        assert!(asked(most, least).is_err(), "{most} {least}");
+    }
+    let told = complaint(None, &[("OMS__DATABASE__STATEMENT_TIMEOUT", "0s")]);
+    assert!(told.contains("OMS__DATABASE__STATEMENT_TIMEOUT"), "{told}");
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl From<sqlx::Error> for StoreError {
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {
                 Self::Corrupt { detail }
             }
-            _ => Self::Unavailable { detail },
+            _ => Self::Unavailable { detail: crate::refusal::of(&error).unwrap_or(detail) },
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::{Result, StoreError, postgres, sqlite};
+use crate::{Bounds, Result, StoreError, postgres, sqlite};
 
 /// Which database is behind a [`Store`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,15 @@ pub struct Migrated {
     pub from: Option<i64>,
     /// The schema's version now.
     pub to: i64,
+}
+
+/// What somebody wants to do with the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Read and write rows.
+    Serve,
+    /// Bring the schema up to date.
+    Migrate,
 }
 
 /// The store. Cheap to clone; all clones share the connections.
@@ -50,9 +59,14 @@ impl Store {
     /// Opens the database of a URL, `sqlite:path` or `postgres:…`, and changes no schema. A missing SQLite file is created, its
     /// directory is not. Errors: [`StoreError::BadUrl`], [`StoreError::Unavailable`].
     pub async fn connect(url: &str) -> Result<Self> {
+        Self::connect_with(url, &Bounds::default()).await
+    }
+
+    /// The same within these bounds.
+    pub async fn connect_with(url: &str, bounds: &Bounds) -> Result<Self> {
         let pools = match url.split_once(':').map(|(scheme, _)| scheme) {
             Some("sqlite") => Pools::Sqlite(sqlite::Pools::connect(url).await?),
-            Some("postgres" | "postgresql") => Pools::Postgres(postgres::Pools::connect(url).await?),
+            Some("postgres" | "postgresql") => Pools::Postgres(postgres::Pools::connect(url, bounds).await?),
             _ => return Err(StoreError::BadUrl { detail: "must start with sqlite: or postgres:".to_owned() }),
         };
         Ok(Self { pools })
@@ -76,6 +90,22 @@ impl Store {
     /// Whether the database answers. Errors: [`StoreError::Unavailable`].
     pub async fn ping(&self) -> Result<()> {
         run!(self, schema::ping())
+    }
+
+    /// What the database's role lacks for some work, and the remedy; `None`: nothing. Errors: [`StoreError::Unavailable`].
+    pub async fn lacks(&self, work: Work) -> Result<Option<String>> {
+        match &self.pools {
+            Pools::Sqlite(_) => Ok(None),
+            Pools::Postgres(pools) => pools.lacks(work).await,
+        }
+    }
+
+    /// Who else could listen to the database's connection or answer in its place, and the remedy; `None`: nobody.
+    pub fn exposure(&self) -> Option<String> {
+        match &self.pools {
+            Pools::Sqlite(_) => None,
+            Pools::Postgres(pools) => pools.exposure(),
+        }
     }
 
     /// Transactions begun through this store and its clones: what work costs a database that has one writer.

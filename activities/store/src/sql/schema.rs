@@ -13,10 +13,15 @@ pub(crate) fn known() -> i64 {
 pub(crate) async fn version(connection: &mut Conn) -> Result<Option<i64>> {
     let asked = sqlx::query_scalar::<Db, Option<i64>>("SELECT MAX(version) FROM _sqlx_migrations WHERE success");
     match asked.fetch_one(connection).await {
-        // both databases name the missing table, and only that error does
-        Err(sqlx::Error::Database(error)) if error.message().contains("_sqlx_migrations") => Ok(None),
+        Err(sqlx::Error::Database(error)) if is_missing_table(&*error) => Ok(None),
         found => Ok(found?),
     }
+}
+
+/// Whether there is no such table; a table that may not be read is another matter.
+fn is_missing_table(error: &dyn sqlx::error::DatabaseError) -> bool {
+    const UNDEFINED_TABLE: &str = "42P01";
+    error.code().is_some_and(|code| code == UNDEFINED_TABLE) || error.message().starts_with("no such table")
 }
 
 /// Errors: [`StoreError::NewerSchema`].

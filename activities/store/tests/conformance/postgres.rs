@@ -102,6 +102,12 @@ impl Session {
         self.0.execute(statement).await.unwrap();
     }
 
+    /// How many sessions have this name.
+    pub(crate) async fn sessions(&mut self, name: &'static str) -> i64 {
+        let named = "SELECT COUNT(*) FROM pg_stat_activity WHERE application_name = $1";
+        sqlx::query_scalar::<_, i64>(named).bind(name).fetch_one(&mut self.0).await.unwrap()
+    }
+
     /// Until somebody waits for a lock that this transaction holds.
     pub(crate) async fn until_awaited(&mut self) {
         const WAITING: &str = "SELECT COUNT(*) FROM pg_locks

@@ -1,7 +1,9 @@
 //! Connecting and migrating.
 
 use crate::world::{World, at, wish};
-use oms_store::{Migrated, Store, StoreError};
+use std::time::Duration;
+
+use oms_store::{Bounds, Migrated, Store, StoreError};
 
 /// The number of the newest migration.
 fn newest() -> i64 {
@@ -134,5 +136,37 @@ async fn verbs_read_what_was_committed_however_the_server_is_set() {
     })
     .await;
     assert!(counted.iter().all(Result::is_ok), "{counted:?}");
+    world.balanced(1).await;
+}
+
+/// No verb waits for ever, and no process takes more connections than it may.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs postgres"]
+async fn a_process_keeps_to_its_bounds() {
+    let world = World::postgres().await;
+    world.stocked("a", "berlin", 1_000).await;
+    let few = Bounds { connections: 2, ..Bounds::default() };
+    let store = Store::connect_with(&format!("{}?application_name=few", world.url), &few).await.unwrap();
+    let reserved = crate::world::race(16, |n| {
+        let store = store.clone();
+        async move { store.reserve(&wish(&format!("o-{n}"), 1, &[("a", 1)]), at(1)).await.map(|_| ()) }
+    })
+    .await;
+    assert!(reserved.iter().all(Result::is_ok), "they take turns: {reserved:?}");
+    let mut other = crate::postgres::Session::begin(&world.url).await;
+    assert!(other.sessions("few").await <= 2);
+
+    other.run("SELECT * FROM products WHERE sku = 'a' FOR UPDATE").await;
+    let short = Duration::from_millis(200);
+    for (bounds, why) in [
+        (Bounds { lock: short, ..Bounds::default() }, "lock timeout"),
+        (Bounds { statement: short, ..Bounds::default() }, "statement timeout"),
+    ] {
+        let store = Store::connect_with(&world.url, &bounds).await.unwrap();
+        let refused = store.reserve(&wish("late", 1, &[("a", 1)]), at(1)).await.unwrap_err();
+        assert!(matches!(&refused, StoreError::Unavailable { detail } if detail.contains(why)), "{why}: {refused:?}");
+    }
+    other.commit().await;
+    assert!(store.reserve(&wish("late", 1, &[("a", 1)]), at(1)).await.is_ok());
     world.balanced(1).await;
 }

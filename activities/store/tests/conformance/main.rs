@@ -38,6 +38,7 @@ mod messages;
 mod operations;
 mod orders;
 mod places;
+mod plans;
 mod reconciliation;
 mod record;
 mod refunds;

@@ -159,6 +159,7 @@ async fn sinks(settings: &Settings) -> Vec<Finding> {
         let subject = match sink.name() {
             "rabbitmq" => "events to RabbitMQ",
             "redis" => "events to Redis",
+            "kafka" => "events to Kafka",
             // a file in the data directory, which has a line of its own
             _ => return None,
         };

@@ -20,6 +20,7 @@ use oms_domain::message::Locale;
 use oms_domain::pricing::PriceRules;
 use oms_domain::risk::RiskRules;
 use oms_domain::stock::Strategy;
+use oms_gateways::events::KafkaAddress;
 use oms_gateways::templates::TimeZone;
 use oms_store::Bounds;
 use oms_temporal::connect::{ApiKey, ConnectSettings, TlsSettings};
@@ -279,6 +280,8 @@ pub(crate) struct EventsSection {
     pub(crate) rabbitmq: Option<(String, String)>,
     /// Redis' URL, stream, and how many events it keeps.
     pub(crate) redis: Option<(String, String, Option<u64>)>,
+    /// Kafka's brokers and topic.
+    pub(crate) kafka: Option<(KafkaAddress, String)>,
 }
 
 /// Webhooks.

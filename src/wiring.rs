@@ -12,6 +12,8 @@ use oms_contract::search::{self, Kind};
 use oms_domain::Instant;
 use oms_gateways::carrier::Carrier;
 use oms_gateways::carrier::http::HttpCarrier;
+#[cfg(feature = "kafka")]
+use oms_gateways::events::KafkaSink;
 use oms_gateways::events::{EventSink, JournalSink, RabbitSink, RedisSink};
 use oms_gateways::mail::{MailFolder, Mailer, SmtpMailer};
 use oms_gateways::payment::PaymentGateway;
@@ -143,6 +145,11 @@ pub(crate) fn sinks(settings: &Settings) -> Vec<Arc<dyn EventSink>> {
     }
     if let Some((url, stream, kept)) = &section.redis {
         sinks.push(Arc::new(RedisSink::new(url, stream, *kept)));
+    }
+    // settings name a broker only where the sink is built in
+    #[cfg(feature = "kafka")]
+    if let Some((address, topic)) = &section.kafka {
+        sinks.push(Arc::new(KafkaSink::new(address.clone(), topic)));
     }
     sinks
 }

@@ -59,7 +59,8 @@ const ROOMS: [Room; 10] = [
         floor: 2,
         folder: "activities/gateways",
         ours: &["oms-domain"],
-        // sqlx for the sandbox gateway's own ledger, which is a twin of somebody else's books; the digests for signatures of webhooks
+        // sqlx for the sandbox gateway's own ledger, which is a twin of somebody else's books; the digests for signatures of webhooks; rustls
+        // for connections to Kafka, whose client leaves them to its caller
         others: &[
             "async-trait",
             "base64",
@@ -73,6 +74,9 @@ const ROOMS: [Room; 10] = [
             "minijinja",
             "redis",
             "reqwest",
+            "rskafka",
+            "rustls",
+            "rustls-native-certs",
             "serde",
             "serde_json",
             "sha1",

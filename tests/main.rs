@@ -21,6 +21,8 @@ mod http_orders;
 mod http_reads;
 mod imports;
 mod inbound;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod kills;
 mod lives;
 mod mail_sink;

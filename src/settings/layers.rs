@@ -19,10 +19,11 @@ const FILE: &str = "oms.toml";
 const CHANNELS: &str = "channels.";
 
 /// Names that other programs use too, and the keys they mean. Our own `OMS__SECTION__KEY` beats them.
-const CONVENTIONAL: [(&str, &str); 18] = [
+const CONVENTIONAL: [(&str, &str); 19] = [
     ("DATABASE_URL", "database.url"),
     ("REDIS_URL", "redis.url"),
     ("AMQP_URL", "amqp.url"),
+    ("KAFKA_URL", "kafka.url"),
     ("SMTP_URL", "mail.smtp_url"),
     ("STRIPE_SECRET_KEY", "payment.stripe.secret_key"),
     ("STRIPE_WEBHOOK_SECRET", "payment.stripe.webhook_secret"),

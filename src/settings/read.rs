@@ -16,6 +16,7 @@ use oms_domain::review::ReviewDecision;
 use oms_domain::risk::RiskRules;
 use oms_domain::shortage::Decision;
 use oms_domain::stock::Strategy;
+use oms_gateways::events::KafkaAddress;
 use oms_gateways::templates::TimeZone;
 use oms_store::{Bounds, Pauses};
 use oms_temporal::connect::{ApiKey, TlsSettings};
@@ -236,13 +237,27 @@ pub(super) fn events(layers: &Layers) -> Result<EventsSection, SettingsError> {
     if stream.is_some() && redis.is_none() {
         return Err(layers.bad("redis.stream", "empty unless redis.url is set"));
     }
+    let kafka = layers.optional("kafka.url", KafkaAddress::WANTED, KafkaAddress::parse)?;
+    if kafka.is_some() && !cfg!(feature = "kafka") {
+        return Err(layers.bad("kafka.url", "empty: this `oms` was built without its feature `kafka`, so build it with that"));
+    }
+    let topic = layers.value("kafka.topic", "1 to 249 of a-z A-Z 0-9 . _ -", topic)?;
     let kept = layers.optional("redis.stream_max", "a whole number from 1000 on, or empty", |t| bounded(t, 1_000, u64::MAX))?;
     Ok(EventsSection {
         source: layers.value("events.source", word, plain)?,
         journal: layers.value("events.journal", YES_OR_NO, yes_or_no)?,
         rabbitmq: amqp.map(|url| (url, exchange)),
         redis: redis.zip(stream).map(|(redis, stream)| (redis.url, stream, kept)),
+        kafka: kafka.map(|address| (address, topic)),
     })
+}
+
+/// A topic's name as Kafka takes it.
+fn topic(text: &str) -> Option<String> {
+    let fits = (1..=249).contains(&text.len())
+        && ![".", ".."].contains(&text)
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    fits.then(|| text.to_owned())
 }
 
 /// No receiver is given up for a night's outage.

@@ -16,7 +16,7 @@ pub(crate) fn redacted(key: &str, value: &str) -> String {
 
 /// A URL without its password, wherever it stands: before the host or among the query's parameters. Other texts are unchanged.
 pub(crate) fn redacted_url(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let Some((scheme, rest)) = text.split_once("://") else { return without_scheme(text) };
     // A password may hold `/` or `?` unescaped; the last `@` ends it, whatever comes before.
     let (user, rest) = match rest.rsplit_once('@') {
         Some((user, rest)) => (Some(user), rest),
@@ -32,6 +32,15 @@ pub(crate) fn redacted_url(text: &str) -> String {
         None => rest.to_owned(),
     };
     format!("{scheme}://{user}{rest}")
+}
+
+/// A text that may be a URL whose scheme was forgotten.
+fn without_scheme(text: &str) -> String {
+    let user = text.rsplit_once('@').and_then(|(login, rest)| Some((login.split_once(':')?.0, rest)));
+    match user {
+        Some((user, rest)) if !user.contains('/') => format!("{user}:{HIDDEN}@{rest}"),
+        _ => text.to_owned(),
+    }
 }
 
 fn redacted_parameter(parameter: &str) -> String {
@@ -51,6 +60,9 @@ mod tests {
         assert_eq!(redacted("database.url", "postgres://oms:a@b/c?d@db/oms"), "postgres://oms:***@db/oms");
         assert_eq!(redacted("database.url", "postgres://db/oms?user=u&password=s3cr3t"), "postgres://db/oms?user=u&password=***");
         assert_eq!(redacted("mail.smtp_url", "smtp://u@h:25"), "smtp://u@h:25");
+        assert_eq!(redacted("kafka.url", "kafkas://u:s3cr3t@k1:9093,k2:9093"), "kafkas://u:***@k1:9093,k2:9093");
+        assert_eq!(redacted("kafka.url", "u:s3cr3t@k1:9093"), "u:***@k1:9093", "without the scheme that it must have");
+        assert_eq!(redacted("shop.sender", "a@example.com"), "a@example.com");
         assert_eq!(redacted("temporal.api_key", "abc"), "***");
         assert_eq!(redacted("temporal.api_key", ""), "");
         for key in

@@ -106,6 +106,26 @@ fn clients_are_limited_only_when_it_is_asked_for() {
 }
 
 #[test]
+fn kafka_is_named_by_its_brokers_and_a_topic() {
+    assert!(load(None, &[]).unwrap().events.kafka.is_none());
+    let named = [("KAFKA_URL", "kafka://k1:9092,k2:9092"), ("OMS__KAFKA__TOPIC", "shop-2.events")];
+    if cfg!(feature = "kafka") {
+        let (address, topic) = load(None, &named).unwrap().events.kafka.unwrap();
+        assert_eq!((address.brokers, topic.as_str()), (vec!["k1:9092".to_owned(), "k2:9092".to_owned()], "shop-2.events"));
+    } else {
+        let text = complaint(None, &named);
+        assert!(text.contains("KAFKA_URL") && text.contains("feature `kafka`"), "{text}");
+    }
+    for url in ["k1:9092", "oms:hunter2@k1:9092", "kafka://oms:hunter2@k1", "kafka://k1:9092,,k2:9092"] {
+        let text = complaint(None, &[("KAFKA_URL", url)]);
+        assert!(text.contains("`kafka.url`") && text.contains("kafka://HOST:PORT") && !text.contains("hunter2"), "{text}");
+    }
+    for topic in ["", "..", "oms events", "oms/events"] {
+        assert!(complaint(None, &[("OMS__KAFKA__TOPIC", topic)]).contains("kafka.topic"), "{topic}");
+    }
+}
+
+#[test]
 fn a_named_file_must_exist() {
     assert!(complaint(None, &[("OMS_CONFIG", "absent.toml")]).contains("absent.toml"));
     let broken = complaint(Some("[api\nlisten = 1"), &[]);

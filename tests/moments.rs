@@ -164,3 +164,19 @@ async fn a_report_is_heard_while_the_record_that_confirms_its_shipment_is_on_its
     books::balanced(&bench.world).await;
     bench.world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parcel_may_arrive_while_the_record_that_confirms_its_order_is_on_its_way() {
+    let bench = Bench::new().await;
+    let confirms = Trouble::Database("UPDATE ON orders WHEN NEW.status = 'confirmed'");
+    bench.make(confirms, FaultMode::None).await;
+    let id = bench.mug("one").await;
+    bench.attempted(&id, "orders.record", 2).await;
+    assert_eq!(bench.world.scan(&id, 1, ScanType::Shipped).await.result, ScanResult::Applied);
+    assert_eq!(bench.world.scan(&id, 1, ScanType::Delivered).await.result, ScanResult::Applied);
+    bench.mend(confirms).await;
+    let end = bench.world.ends(&id).await;
+    assert_eq!((end.status, end.life.attention.len()), (Status::Completed, 0), "{end:?}");
+    books::balanced(&bench.world).await;
+    bench.world.end().await;
+}

@@ -90,7 +90,11 @@ impl Sql {
         self.execute(match self {
             Self::Sqlite(_) => "BEGIN IMMEDIATE",
             Self::Postgres(_) => {
-                "BEGIN; LOCK TABLE orders, promises, reservations, stock, departures, outbox, refunds, returns IN EXCLUSIVE MODE"
+                "BEGIN; DO $$ DECLARE name text; BEGIN
+                     FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY tablename LOOP
+                         EXECUTE format('LOCK TABLE %I IN EXCLUSIVE MODE', name);
+                     END LOOP;
+                 END $$"
             }
         })
         .await;

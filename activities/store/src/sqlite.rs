@@ -22,10 +22,10 @@ macro_rules! skip_locked {
         ""
     };
 }
-/// The texts of a JSON array.
-macro_rules! each {
+/// Is one of the texts of a JSON array.
+macro_rules! one_of {
     ($list:literal) => {
-        concat!("(SELECT value FROM json_each(", $list, "))")
+        concat!("IN (SELECT value FROM json_each(", $list, "))")
     };
 }
 

@@ -413,6 +413,12 @@ impl Life {
         Ok(ScanResult::Applied)
     }
 
+    /// How far a confirmed order is by its parcels, if its status lags behind: they left before it was on record that it is confirmed.
+    pub fn overtaken(&self) -> Option<Status> {
+        let left = self.status == Status::Confirmed && self.live_shipments().any(|s| s.status.departed());
+        left.then(|| if self.all_departed() { Status::Shipped } else { Status::PartiallyShipped })
+    }
+
     /// Raises a flag once; answers whether it is new.
     pub fn raise(&mut self, code: &str, shipment: Option<&ShipmentId>, detail: impl Into<String>, since: Instant) -> bool {
         if self.attention.iter().any(|a| a.code == code && a.shipment.as_ref() == shipment) {

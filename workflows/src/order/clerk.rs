@@ -17,6 +17,9 @@ use super::undo::Pending;
 use super::{Order, watch};
 use crate::policy;
 
+/// Patch: parcels that left and arrived while the record that confirms the order was on its way count for its status.
+const OVERTAKEN: &str = "overtaken";
+
 /// What became of a wish to confirm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Confirmation {
@@ -320,6 +323,14 @@ pub(super) async fn keep_records(desk: Desk) {
         show(&desk, &entry.record.life);
         let written = write(&desk, &entry.record).await;
         desk.write(|s| s.file(entry, &written));
+        if let Some(status) = desk.read(|s| s.life.overtaken())
+            && desk.ctx().patched(OVERTAKEN)
+        {
+            desk.write(|s| {
+                s.life.status = status;
+                s.journal.dirty = true;
+            });
+        }
     }
 }
 

@@ -61,8 +61,8 @@ async fn raise_kind(connection: &mut Conn, kind: &str, ways: &[AlertWay], window
     let Some(first) = items.first() else { return Ok(()) };
     let id = derive(&["alert", kind, first]).to_string();
     sqlx::query::<Db>(concat!(
-        "INSERT INTO alerted_items (item_id, alert_id) SELECT id, $2 FROM review_items WHERE id IN ",
-        each!("$1"),
+        "INSERT INTO alerted_items (item_id, alert_id) SELECT id, $2 FROM review_items WHERE id ",
+        one_of!("$1"),
         " ON CONFLICT (item_id) DO NOTHING"
     ))
     .bind(Json(&items))

@@ -23,8 +23,8 @@ pub(crate) struct Article {
 /// Locks those of the articles that are in the catalogue, in one order.
 pub(crate) async fn lock(connection: &mut Conn, skus: &BTreeSet<&Sku>) -> Result<BTreeMap<Sku, Article>> {
     let rows = sqlx::query_as::<Db, (String, Option<i64>, i64)>(concat!(
-        "SELECT p.sku, p.low_stock_at, p.stock_seq FROM products p WHERE p.sku IN ",
-        each!("$1"),
+        "SELECT p.sku, p.low_stock_at, p.stock_seq FROM products p WHERE p.sku ",
+        one_of!("$1"),
         " ORDER BY p.sku",
         for_update!("p")
     ))

@@ -91,8 +91,8 @@ async fn with_queue(connection: &mut Conn, free: &BTreeMap<Sku, Supply>) -> Resu
         return Ok(Vec::new());
     }
     let skus = sqlx::query_scalar::<Db, String>(concat!(
-        "SELECT p.sku FROM products p WHERE EXISTS (SELECT 1 FROM backorders b WHERE b.sku = p.sku) AND p.sku IN ",
-        each!("$1"),
+        "SELECT p.sku FROM products p WHERE EXISTS (SELECT 1 FROM backorders b WHERE b.sku = p.sku) AND p.sku ",
+        one_of!("$1"),
         " ORDER BY p.sku"
     ))
     .bind(list(free.keys()))
@@ -144,7 +144,7 @@ impl Ranks {
 /// Takes served orders off an article's queue; `left` is the one that got only a part, and what it still waits for.
 async fn shorten(connection: &mut Conn, sku: &Sku, served: &[&str], left: Option<(&str, u32)>) -> Result<()> {
     if !served.is_empty() {
-        sqlx::query::<Db>(concat!("DELETE FROM backorders WHERE sku = $1 AND order_id IN ", each!("$2")))
+        sqlx::query::<Db>(concat!("DELETE FROM backorders WHERE sku = $1 AND order_id ", one_of!("$2")))
             .bind(sku.as_str())
             .bind(Json(served))
             .execute(&mut *connection)

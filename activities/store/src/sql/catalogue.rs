@@ -86,8 +86,8 @@ pub(crate) async fn products(pools: &Pools, after: Option<&Sku>, limit: u32) -> 
 /// Those of the SKUs that are in the catalogue.
 pub(crate) async fn of(connection: &mut Conn, skus: impl IntoIterator<Item = &Sku>) -> Result<Vec<Product>> {
     let rows = sqlx::query_as::<Db, ProductRow>(concat!(
-        "SELECT sku, name, price_minor, currency, weight_g, low_stock_at FROM products WHERE sku IN ",
-        each!("$1")
+        "SELECT sku, name, price_minor, currency, weight_g, low_stock_at FROM products WHERE sku ",
+        one_of!("$1")
     ))
     .bind(list(skus))
     .fetch_all(connection)

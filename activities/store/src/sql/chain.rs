@@ -84,8 +84,8 @@ pub(crate) async fn broken(pools: &Pools, orders: &[OrderId]) -> Result<Vec<(Ord
     let ids: Vec<&str> = orders.iter().map(OrderId::as_str).collect();
     let rows = sqlx::query_as::<Db, Said>(concat!(
         "SELECT order_id, seq, key, kind, at, actor, reason, shipment_id, amount_minor, currency, hash FROM timeline
-         WHERE order_id IN ",
-        each!("$1"),
+         WHERE order_id ",
+        one_of!("$1"),
         " ORDER BY order_id, seq"
     ))
     .bind(Json(ids))

@@ -115,13 +115,11 @@ fn ids(orders: &[OrderId]) -> Json<Vec<&str>> {
 }
 
 pub(crate) async fn order_books(pools: &Pools, orders: &[OrderId]) -> Result<BTreeMap<OrderId, Option<OrderBooks>>> {
-    let rows = sqlx::query::<Db>(concat!(
-        "SELECT o.id, o.rev, o.totals, o.life, o.updated_at FROM orders o WHERE o.id IN ",
-        each!("$1")
-    ))
-    .bind(ids(orders))
-    .fetch_all(&pools.read)
-    .await?;
+    let rows =
+        sqlx::query::<Db>(concat!("SELECT o.id, o.rev, o.totals, o.life, o.updated_at FROM orders o WHERE o.id ", one_of!("$1")))
+            .bind(ids(orders))
+            .fetch_all(&pools.read)
+            .await?;
     rows.iter().map(|row| Ok((OrderId::parse(row.try_get::<String, _>("id")?)?, BooksRow::read_if_readable(row)?))).collect()
 }
 
@@ -130,8 +128,8 @@ pub(crate) async fn payment_sums(pools: &Pools, orders: &[OrderId]) -> Result<BT
         "SELECT p.payment_id,
              CAST(SUM(CASE WHEN p.kind = 'capture' AND p.outcome = 'captured' THEN p.amount_minor ELSE 0 END) AS BIGINT),
              CAST(SUM(CASE WHEN p.kind = 'refund' AND p.outcome = 'returned' THEN p.amount_minor ELSE 0 END) AS BIGINT)
-         FROM payment_operations p WHERE p.payment_id IS NOT NULL AND p.order_id IN ",
-        each!("$1"),
+         FROM payment_operations p WHERE p.payment_id IS NOT NULL AND p.order_id ",
+        one_of!("$1"),
         " GROUP BY p.payment_id"
     ))
     .bind(ids(orders))

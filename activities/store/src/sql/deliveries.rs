@@ -66,8 +66,8 @@ async fn owe_one(connection: &mut Conn, id: &str, limit: u32, now: Instant) -> R
          SELECT $1, x.position, x.event_id, x.order_id, x.kind, 'pending', 0, COALESCE(
              (SELECT MAX(d.due_at) FROM webhook_deliveries d
               WHERE d.webhook_id = $1 AND d.subject = x.order_id AND d.state = 'pending'), $2)
-         FROM outbox x WHERE x.position > $3 AND x.position <= $4 AND ($5 OR x.kind IN ",
-        each!("$6"),
+         FROM outbox x WHERE x.position > $3 AND x.position <= $4 AND ($5 OR x.kind ",
+        one_of!("$6"),
         ") ON CONFLICT (webhook_id, position) DO NOTHING"
     ))
     .bind(id)

@@ -34,7 +34,7 @@ pub(crate) async fn open(pools: &Pools, sinks: &[&str], now: Instant) -> Result<
         }
     }
     lock(&mut tx, &lanes).await?;
-    sqlx::query::<Db>(concat!("UPDATE sink_lanes SET seen_at = $1 WHERE sink IN ", each!("$2")))
+    sqlx::query::<Db>(concat!("UPDATE sink_lanes SET seen_at = $1 WHERE sink ", one_of!("$2")))
         .bind(cut(now))
         .bind(Json(sinks))
         .execute(&mut *tx)

@@ -87,7 +87,7 @@ pub(crate) async fn addresses(connection: &mut Conn, orders: &[&str]) -> Result<
     if orders.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let rows = sqlx::query_as::<Db, (String, Json<Address>)>(concat!("SELECT id, ship_to FROM orders WHERE id IN ", each!("$1")))
+    let rows = sqlx::query_as::<Db, (String, Json<Address>)>(concat!("SELECT id, ship_to FROM orders WHERE id ", one_of!("$1")))
         .bind(Json(orders))
         .fetch_all(connection)
         .await?;
@@ -102,8 +102,8 @@ pub(crate) async fn in_use(connection: &mut Conn, orders: &[&str]) -> Result<BTr
     let rows = sqlx::query_as::<Db, (String, String)>(concat!(
         "SELECT DISTINCT l.order_id, l.location FROM reservation_lines l
          JOIN reservations r ON r.order_id = l.order_id AND r.revision = l.revision
-         WHERE l.quantity > l.committed AND r.state IN ('held', 'confirmed') AND l.order_id IN ",
-        each!("$1")
+         WHERE l.quantity > l.committed AND r.state IN ('held', 'confirmed') AND l.order_id ",
+        one_of!("$1")
     ))
     .bind(Json(orders))
     .fetch_all(connection)

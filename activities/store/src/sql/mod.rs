@@ -1,5 +1,5 @@
 //! The statements, compiled once per database. The module around this one says what differs: the types, how a transaction
-//! begins, and the macros `for_update!`, `skip_locked!` and `each!`.
+//! begins, and the macros `for_update!`, `skip_locked!` and `one_of!`.
 //!
 //! Locks are always taken in one order, so that nobody waits in a circle: the client's key, the order's row, its promise,
 //! reservations by (order, revision), articles by SKU, stock by (SKU, location), shipments by id, review items.
@@ -93,7 +93,7 @@ pub(crate) fn word<T>(column: &str, text: &str, parse: fn(&str) -> Option<T>) ->
     parse(text).ok_or_else(|| StoreError::corrupt(column, format!("unknown word {text:?}")))
 }
 
-/// SKUs as a list for `each!`.
+/// SKUs as a list for `one_of!`.
 pub(crate) fn list<'a>(skus: impl IntoIterator<Item = &'a Sku>) -> Json<Vec<&'a str>> {
     Json(skus.into_iter().map(Sku::as_str).collect())
 }

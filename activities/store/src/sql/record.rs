@@ -252,12 +252,11 @@ pub(crate) async fn add_facts(connection: &mut Conn, row: &mut Row, facts: &[Fac
         return Ok(());
     }
     let keys: Vec<&str> = facts.iter().map(|f| f.key.as_str()).collect();
-    let known =
-        sqlx::query_scalar::<Db, String>(concat!("SELECT key FROM timeline WHERE order_id = $1 AND key IN ", each!("$2")))
-            .bind(row.id.as_str())
-            .bind(Json(keys))
-            .fetch_all(&mut *connection)
-            .await?;
+    let known = sqlx::query_scalar::<Db, String>(concat!("SELECT key FROM timeline WHERE order_id = $1 AND key ", one_of!("$2")))
+        .bind(row.id.as_str())
+        .bind(Json(keys))
+        .fetch_all(&mut *connection)
+        .await?;
     let mut known: BTreeSet<String> = known.into_iter().collect();
     let mut new: Vec<(u64, &Fact)> = Vec::new();
     for fact in facts {

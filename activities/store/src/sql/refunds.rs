@@ -102,8 +102,8 @@ async fn with_parts(connection: &mut Conn, rows: Vec<RefundRow>) -> Result<Vec<S
     }
     let ids: BTreeSet<&str> = rows.iter().map(|r| r.id.as_str()).collect();
     let parts = sqlx::query_as::<Db, PartRow>(concat!(
-        "SELECT refund_id, part, payment_id, amount_minor, state FROM refund_parts WHERE refund_id IN ",
-        each!("$1"),
+        "SELECT refund_id, part, payment_id, amount_minor, state FROM refund_parts WHERE refund_id ",
+        one_of!("$1"),
         " ORDER BY refund_id, part"
     ))
     .bind(Json(ids))
@@ -180,7 +180,7 @@ pub(crate) async fn to_look_after(pools: &Pools, before: Instant, limit: u32, no
     .fetch_all(&mut *tx)
     .await?;
     let ids: BTreeSet<&str> = ids.iter().map(String::as_str).collect();
-    let rows = sqlx::query::<Db>(concat!(select!("WHERE r.id IN "), each!("$1")));
+    let rows = sqlx::query::<Db>(concat!(select!("WHERE r.id "), one_of!("$1")));
     let rows = rows.bind(Json(ids)).fetch_all(&mut *tx).await?;
     let refunds = readable_with_parts(&mut tx, rows).await?;
     tx.commit().await?;

@@ -48,11 +48,11 @@ async fn delete_events(connection: &mut Conn, events: &[String]) -> Result<u64> 
     if events.is_empty() {
         return Ok(0);
     }
-    sqlx::query::<Db>(concat!("DELETE FROM webhook_deliveries WHERE state = 'delivered' AND event_id IN ", each!("$1")))
+    sqlx::query::<Db>(concat!("DELETE FROM webhook_deliveries WHERE state = 'delivered' AND event_id ", one_of!("$1")))
         .bind(Json(events))
         .execute(&mut *connection)
         .await?;
-    let deleted = sqlx::query::<Db>(concat!("DELETE FROM outbox WHERE event_id IN ", each!("$1"))).bind(Json(events));
+    let deleted = sqlx::query::<Db>(concat!("DELETE FROM outbox WHERE event_id ", one_of!("$1"))).bind(Json(events));
     Ok(deleted.execute(connection).await?.rows_affected())
 }
 

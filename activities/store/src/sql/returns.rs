@@ -92,7 +92,7 @@ async fn read_all(connection: &mut Conn, rows: Vec<ReturnRow>) -> Result<Vec<Sto
         return Ok(returns);
     }
     let settled: BTreeMap<String, Option<Instant>> =
-        sqlx::query_as::<Db, (String, Option<Instant>)>(concat!("SELECT id, settled_at FROM refunds WHERE id IN ", each!("$1")))
+        sqlx::query_as::<Db, (String, Option<Instant>)>(concat!("SELECT id, settled_at FROM refunds WHERE id ", one_of!("$1")))
             .bind(Json(ids))
             .fetch_all(connection)
             .await?
@@ -167,7 +167,7 @@ pub(crate) async fn to_look_after(pools: &Pools, before: Instant, limit: u32, no
     .bind(cut(now))
     .fetch_all(&mut *tx)
     .await?;
-    let rows = sqlx::query::<Db>(concat!(select!("WHERE r.id IN "), each!("$1")));
+    let rows = sqlx::query::<Db>(concat!(select!("WHERE r.id "), one_of!("$1")));
     let rows = rows.bind(Json(ids)).fetch_all(&mut *tx).await?;
     tx.commit().await?;
     all_readable(&rows)

@@ -135,8 +135,8 @@ pub(crate) async fn settle_all<'a>(
         return Ok(false);
     }
     let settled = sqlx::query::<Db>(concat!(
-        "UPDATE review_items SET state = 'settled', closed_at = $2 WHERE state = 'open' AND id IN ",
-        each!("$1")
+        "UPDATE review_items SET state = 'settled', closed_at = $2 WHERE state = 'open' AND id ",
+        one_of!("$1")
     ))
     .bind(Json(items))
     .bind(cut(now))

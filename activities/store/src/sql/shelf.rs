@@ -96,8 +96,8 @@ pub(crate) async fn lock_reservations(
              SELECT o.order_id, o.revision FROM reservations o WHERE o.order_id = $1
              UNION
              SELECT x.order_id, x.revision FROM reservations x WHERE x.state = 'held' AND x.expires_at <= $2 AND EXISTS (
-                 SELECT 1 FROM reservation_lines l WHERE l.order_id = x.order_id AND l.revision = x.revision AND l.sku IN ",
-        each!("$3"),
+                 SELECT 1 FROM reservation_lines l WHERE l.order_id = x.order_id AND l.revision = x.revision AND l.sku ",
+        one_of!("$3"),
         ")) AS wanted CROSS JOIN reservations r
          WHERE r.order_id = wanted.order_id AND r.revision = wanted.revision ORDER BY r.order_id, r.revision",
         for_update!("r")
@@ -124,8 +124,8 @@ pub(crate) async fn read_lines(connection: &mut Conn, held: &mut [Held]) -> Resu
     held.iter_mut().for_each(|h| h.lines.clear());
     let orders: BTreeSet<&str> = held.iter().map(|h| h.order_id.as_str()).collect();
     let rows = sqlx::query_as::<Db, LineRow>(concat!(
-        "SELECT order_id, revision, location, sku, quantity, committed FROM reservation_lines WHERE order_id IN ",
-        each!("$1"),
+        "SELECT order_id, revision, location, sku, quantity, committed FROM reservation_lines WHERE order_id ",
+        one_of!("$1"),
         " ORDER BY order_id, revision, location, sku"
     ))
     .bind(sqlx::types::Json(orders))
@@ -148,8 +148,8 @@ impl Shelves {
         all.extend(returned.iter().flat_map(|h| &h.lines).map(|l| &l.sku));
         let articles = articles::lock(connection, &all).await?;
         let rows = sqlx::query_as::<Db, (String, String, i64, i64)>(concat!(
-            "SELECT s.sku, s.location, s.on_hand, s.reserved FROM stock s WHERE s.sku IN ",
-            each!("$1"),
+            "SELECT s.sku, s.location, s.on_hand, s.reserved FROM stock s WHERE s.sku ",
+            one_of!("$1"),
             " ORDER BY s.sku, s.location",
             for_update!("s")
         ))

@@ -11,8 +11,8 @@ use crate::stuck::{SILENT, TERMINATED, WORKFLOW_TASK_FAILING};
 pub(crate) async fn by_status(pools: &Pools) -> Result<Vec<(Status, u64)>> {
     let rows = sqlx::query_as::<Db, (String, i64)>(concat!(
         "SELECT o.status, COUNT(*) FROM orders o WHERE o.id IN (
-             SELECT r.order_id FROM review_items r WHERE r.state = 'open' AND r.kind IN ",
-        each!("$1"),
+             SELECT r.order_id FROM review_items r WHERE r.state = 'open' AND r.kind ",
+        one_of!("$1"),
         ") GROUP BY o.status ORDER BY o.status"
     ))
     .bind(Json([STUCK, WORKFLOW_TASK_FAILING, SILENT, TERMINATED]))

@@ -27,7 +27,8 @@ INSERT INTO orders SELECT made.* FROM orders o, generate_series(1, 50000) AS n, 
 INSERT INTO order_skus (sku, placed_at, order_id)
 SELECT 'sku-' || n % 500 + 1, to_timestamp(1800000000 + n), md5(n::text)::uuid::text FROM generate_series(1, 50000) AS n;
 INSERT INTO order_holds (kind, order_id)
-SELECT 'kind-' || n % 5, md5(n::text)::uuid::text FROM generate_series(47001, 50000, 3) AS n;
+SELECT 'kind-' || n % 50, md5(n::text)::uuid::text FROM generate_series(47001, 50000) AS n;
+INSERT INTO gone_orders (id, gone_at) SELECT md5('gone' || n)::uuid::text, now() FROM generate_series(1, 10000) AS n;
 
 INSERT INTO timeline (order_id, seq, key, kind, at, recorded_at, actor)
 SELECT md5(n::text)::uuid::text, seq, 'key-' || seq, 'order.placed', now(), now(), 'a'

@@ -18,6 +18,7 @@ use oms_gateways::payment::{OperationKind, OperationResult, PaymentGateway, Void
 use serde_json::{Value, json};
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 
+use crate::replay::replays;
 use crate::support::bench::{Bench, Trouble};
 use crate::support::world::{PATIENT, World, now, sku};
 use crate::support::{books, until};
@@ -177,6 +178,7 @@ async fn a_parcel_may_arrive_while_the_record_that_confirms_its_order_is_on_its_
     bench.mend(confirms).await;
     let end = bench.world.ends(&id).await;
     assert_eq!((end.status, end.life.attention.len()), (Status::Completed, 0), "{end:?}");
+    replays(&bench.world, "overtaken-delivered", &id).await;
     books::balanced(&bench.world).await;
     bench.world.end().await;
 }

@@ -108,10 +108,10 @@ fn walk(node: &Value, steps: &mut Vec<String>) {
         }
         _ => None,
     };
-    if let Some(step) = step {
-        if !steps.contains(&step) {
-            steps.push(step);
-        }
+    if let Some(step) = step
+        && !steps.contains(&step)
+    {
+        steps.push(step);
     }
     for child in node["Plans"].as_array().into_iter().flatten() {
         walk(child, steps);

@@ -408,15 +408,20 @@ impl Life {
         shipment.note_package(scan.carrier.as_deref(), scan.tracking_number.as_deref());
         shipment.status = ShipmentStatus::from(scan.kind);
         if !called_off && matches!(self.status, Status::Confirmed | Status::PartiallyShipped) {
-            self.status = if self.all_departed() { Status::Shipped } else { Status::PartiallyShipped };
+            self.status = self.by_parcels();
         }
         Ok(ScanResult::Applied)
+    }
+
+    /// How far an order is of which a parcel has left.
+    fn by_parcels(&self) -> Status {
+        if self.all_departed() { Status::Shipped } else { Status::PartiallyShipped }
     }
 
     /// How far a confirmed order is by its parcels, if its status lags behind: they left before it was on record that it is confirmed.
     pub fn overtaken(&self) -> Option<Status> {
         let left = self.status == Status::Confirmed && self.live_shipments().any(|s| s.status.departed());
-        left.then(|| if self.all_departed() { Status::Shipped } else { Status::PartiallyShipped })
+        left.then(|| self.by_parcels())
     }
 
     /// Raises a flag once; answers whether it is new.

@@ -72,6 +72,28 @@ fn cancel_has_a_verdict_in_every_status() {
 }
 
 #[test]
+fn parcels_that_left_before_the_confirmation_count_once_it_is_there() {
+    let mut life = confirmed(2);
+    assert_eq!(life.overtaken(), None);
+    life.status = Status::Placed;
+    life.report(&scan(1, "a", ScanType::Shipped)).unwrap();
+    assert_eq!((life.status, life.overtaken()), (Status::Placed, None), "not confirmed yet");
+    life.status = Status::Confirmed;
+    assert_eq!(life.overtaken(), Some(Status::PartiallyShipped));
+    life.status = Status::Placed;
+    life.report(&scan(2, "b", ScanType::Delivered)).unwrap();
+    life.status = Status::Confirmed;
+    assert_eq!(life.overtaken(), Some(Status::Shipped));
+    life.status = Status::Shipped;
+    assert_eq!(life.overtaken(), None, "it does not lag behind");
+    // a parcel that was called off says nothing
+    let mut life = confirmed(2);
+    life.shipments[0].stray = true;
+    life.shipments[0].status = ShipmentStatus::Delivered;
+    assert_eq!(life.overtaken(), None);
+}
+
+#[test]
 fn reports_only_lead_forward() {
     let mut life = confirmed(2);
     assert_eq!(life.report(&scan(1, "a", ScanType::InTransit)), Ok(ScanResult::Applied));

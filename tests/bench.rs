@@ -4,7 +4,8 @@ use serde_json::Value;
 use sqlx::{Connection, Executor, PgConnection};
 
 use crate::support::postgres::Postgres;
-use crate::support::stack::{Ended, Home};
+use crate::support::stack::{Ended, Home, LONG};
+use crate::support::until;
 
 const SHORT: [&str; 9] = ["bench", "stock", "--seconds", "1", "--tasks", "8", "--articles", "5", "--json"];
 
@@ -32,6 +33,19 @@ async fn reservations_are_measured_beside_the_shops_file() {
     adds_up(&home.run(&SHORT).await, "sqlite");
     let left: Vec<_> = std::fs::read_dir(home.data()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(left.is_empty(), "{left:?}");
+    // as a run leaves it that was killed
+    std::fs::write(home.data().join("oms.bench"), "").unwrap();
+    let refused = home.run(&SHORT).await;
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.err.contains("oms.bench is there already"), "{}", refused.err);
+    std::fs::remove_file(home.data().join("oms.bench")).unwrap();
+    // one that is told to stop takes its file away
+    let mut stopped = home.start(&["bench", "stock", "--seconds", "600"], &[]);
+    until("it measures", LONG, || async { home.data().join("oms.bench-wal").exists().then_some(()) }).await;
+    let asked = std::process::Command::new("kill").args(["-TERM", &stopped.id().to_string()]).status().unwrap();
+    assert!(asked.success());
+    assert_eq!(home.ended(&mut stopped, LONG).await, Some(1));
+    assert_eq!(std::fs::read_dir(home.data()).unwrap().count(), 0);
     let shown = home.run(&["bench", "stock", "--seconds", "1", "--tasks", "2"]).await;
     assert_eq!((shown.code, shown.out.lines().count()), (Some(0), 3), "{}{}", shown.out, shown.err);
     assert!(shown.out.starts_with("database  tasks  articles  reservations  per second"), "{}", shown.out);

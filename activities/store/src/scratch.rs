@@ -59,13 +59,21 @@ impl Scratch {
 fn beside_file(url: &str) -> Result<(Place, String)> {
     let bad = |detail: String| StoreError::BadUrl { detail };
     let options = SqliteConnectOptions::from_str(url).map_err(|e| bad(e.to_string()))?;
-    let file = options.get_filename().with_extension(format!("bench-{}", std::process::id()));
+    let file = options.get_filename().with_extension("bench");
+    // the name is the lock: two that measure at once would measure each other
+    std::fs::File::create_new(&file).map_err(|error| {
+        StoreError::conflict(match error.kind() {
+            std::io::ErrorKind::AlreadyExists => {
+                format!("{} is there already: somebody else measures, or was killed; then remove it", file.display())
+            }
+            _ => format!("{} cannot be made: {error}", file.display()),
+        })
+    })?;
     let own = format!("sqlite:{}", file.to_str().ok_or_else(|| bad("the path is not UTF-8".to_owned()))?);
     Ok((Place::File(file), own))
 }
 
 async fn beside_schema(url: &str) -> Result<(Place, String)> {
-    // the name is the lock: two that measure at once would measure each other
     act(url, "CREATE SCHEMA oms_bench").await.map_err(|error| {
         let code = error.as_database_error().and_then(|e| e.code());
         match code.as_deref() {

@@ -338,6 +338,25 @@ async fn a_receiver_that_is_down_is_asked_by_one_event_now_and_then() {
     stop.cancel();
 }
 
+/// While a webhook rests each try is another event's, and none of them may be tried twice before patience is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_takes_nothing_is_given_up_though_no_event_was_tried_for_long() {
+    let outbox = Outbox::new().await;
+    let receiver = Receiver::new(|_| 503).await;
+    outbox.hook(&receiver.url).await;
+    outbox.happen(1, 0..300).await;
+    let policy = WebhookPolicy { give_up_after: Duration::from_millis(1_500), ..quick() };
+    let stop = outbox.relay(policy, Duration::ZERO);
+    let why =
+        until("it is disabled", PATIENT, || async { outbox.store.webhook("hook-0001").await.unwrap().and_then(|hook| hook.why) })
+            .await;
+    assert!(why.starts_with("nothing could be delivered since "), "{why}");
+    let heard = receiver.heard();
+    assert!(heard.len() < 300, "it was left alone: {}", heard.len());
+    assert!(heard.iter().all(|one| heard.iter().filter(|other| other.id == one.id).count() == 1), "each try was another event's");
+    stop.cancel();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_inside_is_reached_by_a_webhook() {
     let outbox = Outbox::new().await;

@@ -164,7 +164,11 @@ impl Deliverer {
                 let attempt = Attempt { status: error.status, error: error.reason.clone(), due_at };
                 let rests = self.relay.webhooks.rests();
                 let failing = store.not_delivered(&webhook.id, position, &self.owner, &attempt, rests, now).await?;
-                if let Some(why) = self.verdict(delivery, failing, &error, now)
+                if let Some(until) = failing.and_then(|failing| failing.rests_until) {
+                    tracing::warn!(webhook = webhook.id, %until, %error, "nothing is taken: the webhook is left alone for a while");
+                }
+                let since = failing.map(|failing| failing.since);
+                if let Some(why) = self.verdict(delivery, since, &error, now)
                     && store.disable_webhook(&webhook.id, &why, now).await?
                 {
                     tracing::warn!(webhook = webhook.id, why, "a webhook is disabled");

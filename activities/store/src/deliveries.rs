@@ -41,6 +41,15 @@ pub struct Attempt {
     pub due_at: Instant,
 }
 
+/// A webhook of which nothing is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failing {
+    /// Since when every request to it has failed.
+    pub since: Instant,
+    /// Until when this attempt has sent it to rest, if it did.
+    pub rests_until: Option<Instant>,
+}
+
 /// Requests to a webhook in a row that fail before it rests.
 pub const FAILURES_MAX: u64 = 8;
 
@@ -94,8 +103,8 @@ impl Store {
     }
 
     /// The receiver may not have the event: it, and what waits behind it, is due again later. After [`FAILURES_MAX`] failures with no
-    /// success between them the webhook rests as a whole, longer each time in a row. Answers since when every request to it has failed;
-    /// `None`, and nothing changes, for an owner that has lost the claim.
+    /// success between them the webhook rests as a whole, longer each time in a row. `None`, and nothing changes, for an owner
+    /// that has lost the claim.
     pub async fn not_delivered(
         &self,
         webhook: &str,
@@ -104,7 +113,7 @@ impl Store {
         attempt: &Attempt,
         rests: Pauses,
         now: Instant,
-    ) -> Result<Option<Instant>> {
+    ) -> Result<Option<Failing>> {
         run!(self, deliveries::not_delivered(webhook, position, owner, attempt, rests, now))
     }
 

@@ -59,7 +59,7 @@ pub use bounds::Bounds;
 pub use catalogue::{Product, Put};
 pub use changes::{ProposalState, StoredEdit};
 pub use circuits::{Circuit, CircuitState, OVERDUE_MAX, Pauses, Turn};
-pub use deliveries::{Attempt, ClaimedDelivery, DeliveryState, DeliveryView, FAILURES_MAX};
+pub use deliveries::{Attempt, ClaimedDelivery, DeliveryState, DeliveryView, FAILURES_MAX, Failing};
 pub use effects::{Effect, EffectKind, UndoState, Waived};
 pub use error::{Result, StoreError};
 pub use gauges::{OpenOrders, OverdueOrder, UNDATED_HOURS};

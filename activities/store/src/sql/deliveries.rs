@@ -8,7 +8,7 @@ use sqlx::types::Json;
 use super::outbox::{EventRow, columns, event};
 use super::{Conn, Db, Pools, cut, signed, unsigned, word};
 use crate::circuits::Pauses;
-use crate::deliveries::{Attempt, ClaimedDelivery, DeliveryState, DeliveryView, FAILURES_MAX};
+use crate::deliveries::{Attempt, ClaimedDelivery, DeliveryState, DeliveryView, FAILURES_MAX, Failing};
 use crate::{Result, StoreError};
 
 /// Deliveries `d` of a webhook that can be tried now: the first of each subject, unless somebody is at it.
@@ -171,7 +171,7 @@ pub(crate) async fn not_delivered(
     attempt: &Attempt,
     rests: Pauses,
     now: Instant,
-) -> Result<Option<Instant>> {
+) -> Result<Option<Failing>> {
     let mut tx = pools.begin().await?;
     // what failed beside the one that sent it to rest makes no rest longer
     let failing = sqlx::query_as::<Db, (i64, Instant)>(
@@ -182,7 +182,7 @@ pub(crate) async fn not_delivered(
     .bind(cut(now))
     .fetch_optional(&mut *tx)
     .await?;
-    let Some((failures, failing_since)) = failing else { return Ok(None) };
+    let Some((failures, since)) = failing else { return Ok(None) };
     let subject = sqlx::query_scalar::<Db, String>(
         "UPDATE webhook_deliveries SET attempts = attempts + 1, attempted_at = $5, status = $4, error = $6, due_at = $7,
              failing_since = COALESCE(failing_since, $5), owner = NULL, leased_until = NULL
@@ -207,17 +207,17 @@ pub(crate) async fn not_delivered(
     .execute(&mut *tx)
     .await?;
     let failures = unsigned("webhooks.failures", failures)?;
+    let mut rests_until = None;
     if failures >= FAILURES_MAX {
-        let until = now + rests.of(failures - FAILURES_MAX + 1);
-        sqlx::query::<Db>("UPDATE webhooks SET rests_until = $2 WHERE id = $1 AND (rests_until IS NULL OR rests_until <= $3)")
-            .bind(webhook)
-            .bind(cut(until))
-            .bind(cut(now))
-            .execute(&mut *tx)
-            .await?;
+        let until = cut(now + rests.of(failures - FAILURES_MAX + 1));
+        let rest = sqlx::query::<Db>(
+            "UPDATE webhooks SET rests_until = $2 WHERE id = $1 AND (rests_until IS NULL OR rests_until <= $3)",
+        );
+        let rested = rest.bind(webhook).bind(until).bind(cut(now)).execute(&mut *tx).await?;
+        rests_until = (rested.rows_affected() > 0).then_some(until);
     }
     tx.commit().await?;
-    Ok(Some(failing_since))
+    Ok(Some(Failing { since, rests_until }))
 }
 
 #[derive(sqlx::FromRow)]

@@ -222,7 +222,7 @@ fn a_case_for_a_person_is_no_violation() {
     let mut sources = sound();
     let row = &mut sources.orders[2].row;
     row.needs_attention = true;
-    row.life.attention = vec![Flag { code: "capture_refused".to_owned(), shipment: None, detail: "no".to_owned(), since: at(1) }];
+    row.life.attention = vec![Flag::new("capture_refused", None, "no", at(1))];
     row.life.shipments[0].status = ShipmentStatus::Delivered;
     (row.committed_units, row.departed_units, row.held_units) = (2, 2, 0);
     assert_eq!(check(&sources), Vec::new());

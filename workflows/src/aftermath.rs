@@ -71,12 +71,7 @@ impl Aftermath {
                 fact(format!("departed/{shipment}"), FactKind::StockDeparted),
                 fact(format!("attention/{DEPARTED_AFTER_CANCEL}/{shipment}"), FactKind::AttentionRaised).because(detail),
             ],
-            attention: Some(Attention {
-                code: DEPARTED_AFTER_CANCEL.to_owned(),
-                shipment: Some(shipment.clone()),
-                detail: detail.to_owned(),
-                since: at,
-            }),
+            attention: Some(Attention::new(DEPARTED_AFTER_CANCEL, Some(shipment), detail, at)),
             shipment: Some((shipment.clone(), ShipmentStatus::from(scan.kind))),
             scan: Some(HeardScan { scan: scan.clone(), result: ScanResult::Applied }),
             opened: Vec::new(),

@@ -127,7 +127,7 @@ impl Default for Policies {
 }
 
 /// The shape of `Order` that this version starts; `GET /v1/ops/versions` counts open orders by it.
-pub const SHAPE: u32 = 3;
+pub const SHAPE: u32 = 4;
 
 fn first_shape() -> u32 {
     1

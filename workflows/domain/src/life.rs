@@ -425,11 +425,11 @@ impl Life {
     }
 
     /// Raises a flag once; answers whether it is new.
-    pub fn raise(&mut self, code: &str, shipment: Option<&ShipmentId>, detail: impl Into<String>, since: Instant) -> bool {
-        if self.attention.iter().any(|a| a.code == code && a.shipment.as_ref() == shipment) {
+    pub fn raise(&mut self, flag: Attention) -> bool {
+        if self.attention.iter().any(|a| a.code == flag.code && a.shipment == flag.shipment) {
             return false;
         }
-        self.attention.push(Attention { code: code.to_owned(), shipment: shipment.cloned(), detail: detail.into(), since });
+        self.attention.push(flag);
         true
     }
 

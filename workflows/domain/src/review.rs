@@ -147,13 +147,23 @@ pub struct Attention {
     pub detail: String,
     /// Since when.
     pub since: Instant,
+    /// Tells this flag from an earlier one of the same code. None on flags of runs that began when `since` told them apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub episode: Option<String>,
 }
 
 impl Attention {
+    /// A flag; `episode` is to be added where one of the same code may have been up before.
+    pub fn new(code: &str, shipment: Option<&ShipmentId>, detail: impl Into<String>, since: Instant) -> Self {
+        Self { code: code.to_owned(), shipment: shipment.cloned(), detail: detail.into(), since, episode: None }
+    }
+
     /// The id of its item in the review queue: the same for every process that looks at it.
     pub fn item(&self, order: &OrderId) -> String {
         let shipment = self.shipment.as_ref().map_or("", |s| s.as_str());
-        derive(&["review", order.as_str(), &self.code, shipment, &self.since.to_rfc3339()]).to_string()
+        let since = || self.since.to_rfc3339();
+        let episode = self.episode.clone().unwrap_or_else(since);
+        derive(&["review", order.as_str(), &self.code, shipment, &episode]).to_string()
     }
 }
 

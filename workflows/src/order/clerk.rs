@@ -289,7 +289,7 @@ impl Order {
             }
         }
         for flag in own.attention {
-            self.life.raise(&flag.code, flag.shipment.as_ref(), flag.detail, flag.since);
+            self.life.raise(flag);
         }
         self.lines.clone_from(&standing.lines);
         self.total = standing.total;

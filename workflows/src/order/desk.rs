@@ -9,7 +9,7 @@ use oms_domain::event::{Fact, FactKind};
 use oms_domain::ids::ShipmentId;
 use oms_domain::message::Topic;
 use oms_domain::order::Status;
-use oms_domain::review::{DEFECT, STUCK};
+use oms_domain::review::{Attention, DEFECT, STUCK};
 use temporalio_common::ActivityDefinition;
 use temporalio_workflow::workflows::select;
 use temporalio_workflow::{
@@ -371,7 +371,12 @@ impl Order {
 
     /// Calls a person, once per reason.
     pub(super) fn raise(&mut self, code: &str, shipment: Option<&ShipmentId>, detail: &str, now: Instant) {
-        if self.life.raise(code, shipment, detail, now) {
+        let mut flag = Attention::new(code, shipment, detail, now);
+        if self.start.shape >= 4 {
+            // no time: a task's may be another in the replay
+            flag.episode = Some(format!("{}/{}", self.journal.next_rev(), self.flags + 1));
+        }
+        if self.life.raise(flag) {
             self.flags += 1;
             let key = format!("attention/{code}/raised/{}", self.flags);
             let mut fact = Fact::new(key, FactKind::AttentionRaised, now).because(format!("{code}: {detail}"));

@@ -156,7 +156,7 @@ async fn close_items(connection: &mut Conn, order: &OrderId, resolved: &[Resolve
 fn apply(life: &mut Life, change: &Append, order: &OrderId) -> bool {
     let mut changed = false;
     if let Some(flag) = &change.attention {
-        changed |= life.raise(&flag.code, flag.shipment.as_ref(), flag.detail.clone(), flag.since);
+        changed |= life.raise(flag.clone());
     }
     let closed: Vec<&str> =
         change.settled.iter().map(String::as_str).chain(change.resolved.iter().map(|r| r.item.as_str())).collect();

@@ -4,6 +4,7 @@ use crate::world::*;
 use oms_domain::ids::{CustomerId, HoldId};
 use oms_domain::life::{Hold, HoldKind, Why};
 use oms_domain::order::{Reason, Status};
+use oms_domain::review::Attention;
 use oms_domain::shipment::ShipmentStatus;
 use oms_store::*;
 
@@ -21,7 +22,7 @@ async fn every_filter(world: World) {
     }
     let mut x = life(Status::Rejected);
     x.reason = Some(Reason::OutOfStock);
-    x.raise("stuck", None, "look at it", at(1));
+    x.raise(Attention::new("stuck", None, "look at it", at(1)));
     store.record(&record("x", 1, x, vec![]), at(3)).await.unwrap();
     let mut y = life(Status::Confirmed);
     y.holds = ["fraud", "address"]

@@ -234,8 +234,7 @@ async fn append_after_the_end(world: World) {
     let over = Life { status: Status::Cancelled, ..confirmed("o") };
     store.record(&record("o", 7, over, vec![fact("cancelled", OrderCancelled)]), at(1)).await.unwrap();
     let shipped = scan("o", "e-1", ScanType::Shipped);
-    let code = "left_anyway".to_owned();
-    let attention = Attention { code, shipment: None, detail: "call the carrier".to_owned(), since: at(2) };
+    let attention = Attention::new("left_anyway", None, "call the carrier", at(2));
     let change = || Append {
         attention: Some(attention.clone()),
         shipment_status: Some((shipped.shipment.clone(), ShipmentStatus::Shipped)),
@@ -278,8 +277,7 @@ async fn the_last_record_s_repeat(world: World) {
     let over = Life { status: Status::Cancelled, ..confirmed("o") };
     let last = record("o", 7, over.clone(), vec![fact("cancelled", OrderCancelled)]);
     store.record(&last, at(1)).await.unwrap();
-    let attention =
-        Attention { code: "left_anyway".to_owned(), shipment: None, detail: "call the carrier".to_owned(), since: at(2) };
+    let attention = Attention::new("left_anyway", None, "call the carrier", at(2));
     let change = Append {
         attention: Some(attention),
         shipment_status: Some((shipment_id("o", 1), ShipmentStatus::Shipped)),
@@ -313,7 +311,7 @@ async fn append_beside_an_open_run(world: World) {
     world.placed("o", 0).await;
     store.record(&record("o", 3, confirmed("o"), vec![fact("confirmed", OrderConfirmed)]), at(1)).await.unwrap();
     let before = store.order(&id).await.unwrap().unwrap();
-    let attention = Attention { code: "odd".to_owned(), shipment: None, detail: "look".to_owned(), since: at(2) };
+    let attention = Attention::new("odd", None, "look", at(2));
     let refused = NewItem {
         id: "item-1".to_owned(),
         kind: "refund_refused".to_owned(),

@@ -18,7 +18,7 @@ on_both!(
 );
 
 fn flag(code: &str, since: i64) -> Attention {
-    Attention { code: code.to_owned(), shipment: None, detail: format!("{code}: look"), since: at(since) }
+    Attention::new(code, None, format!("{code}: look"), at(since))
 }
 
 fn flagged(status: Status, flags: &[Attention]) -> Life {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::ids::Location;
 use crate::money::Currency;
+use crate::review::Attention;
 use crate::shipment::Shipment;
 
 fn at(seconds: i64) -> Instant {
@@ -147,7 +148,7 @@ fn an_order_that_goes_on_has_money_behind_it() {
     assert_eq!(judge(&books(Status::Placed, &[]), false), None);
     assert_eq!(judge(&OrderBooks { total: eur(0), ..confirmed.clone() }, false), None);
     let mut told = confirmed;
-    told.life.raise(UNFUNDED, None, "declined", at(1));
+    told.life.raise(Attention::new(UNFUNDED, None, "declined", at(1)));
     assert_eq!(judge(&told, false), None);
 }
 

@@ -192,7 +192,8 @@ impl StripePayments {
         form.push(("off_session".into(), "true".into()));
         form.push((format!("metadata[{OF}]"), root.id.clone()));
         form.extend(id_of(&root.customer).map(|customer| ("customer".to_owned(), customer.to_owned())));
-        match self.http.post::<Intent>("payment_intents", &form, &request.key).await {
+        // a key is good for one request, and a capture that came second may have used up the share's own
+        match self.http.post::<Intent>("payment_intents", &form, &format!("{}/later", request.key)).await {
             Ok(answer) => self
                 .intent(&answer.body.id)
                 .await?

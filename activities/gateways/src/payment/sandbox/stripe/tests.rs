@@ -169,6 +169,22 @@ async fn a_lost_answer_is_found_and_nothing_is_done_twice() {
 }
 
 #[tokio::test]
+async fn a_share_that_came_second_is_taken_by_a_payment_of_its_own() {
+    let World { sandbox, gateway, _dir } = world(false).await;
+    let order = order("second");
+    let payment = held(&gateway, &order).await;
+    let second = capture(&order, 2, &payment, 500);
+    assert_eq!(gateway.capture(capture(&order, 1, &payment, 1500)).await.unwrap(), Capture::Taken { amount: eur(1500) });
+    // both were under way: the server has refused the second one's capture and keeps that answer under its key
+    let refused = sandbox.payments.capture(second.clone()).await.unwrap();
+    assert_eq!(refused, Capture::Refused { code: "voided".into() });
+    assert_eq!(gateway.capture(second.clone()).await.unwrap(), Capture::Taken { amount: eur(500) });
+    assert_eq!(gateway.capture(second).await.unwrap(), Capture::Taken { amount: eur(500) });
+    let ledger = sandbox.payments.payments(Some(&order)).await.unwrap();
+    assert_eq!(ledger.iter().map(|p| p.captured.minor).collect::<Vec<_>>(), [1500, 500]);
+}
+
+#[tokio::test]
 async fn refusals_voids_and_customers_who_must_act() {
     let World { sandbox, gateway, _dir } = world(false).await;
     let declined = gateway.authorize(authorize(&order("declined"), "pm_card_chargeDeclined")).await.unwrap();

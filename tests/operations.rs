@@ -11,6 +11,7 @@ use oms_domain::ids::OrderId;
 use oms_domain::message::Channel;
 use oms_domain::order::Status;
 use oms_domain::party::Party;
+use oms_domain::review::STUCK;
 use oms_domain::shipment::{ScanType, ShipmentStatus};
 use oms_gateways::faults::{Fault, FaultMode};
 use oms_gateways::payment::{OperationKind, OperationResult};
@@ -188,6 +189,29 @@ async fn an_order_whose_row_cannot_be_read_is_seen_and_so_are_others() {
     let both = RedriveFilter { ids: orders.clone(), ..Default::default() };
     let done = redriven(&world, "both", both, RedriveFrom::LastTask).await;
     assert_eq!(done.outcomes, [0, 1, 0, 1], "a re-drive ends although one of its orders cannot be done");
+    world.end().await;
+}
+
+/// A parcel may be silent for a week; the money for it may not be missing for so long.
+#[tokio::test(flavor = "multi_thread")]
+async fn money_that_is_not_taken_calls_a_person_while_the_parcel_travels() {
+    let mut world = World::new().await;
+    world.deadlines.stuck = Duration::from_secs(2);
+    world.shelf("mug", "berlin", 10, 1999).await;
+    let id = world.place("untaken", "pm_card_visa", &[("mug", 1)]).await;
+    booked(&world, &id).await;
+    let fault = Fault { operation: Some("capture".to_owned()), ..Fault::lasting(FaultMode::Down) };
+    world.sandbox.faults.set(Party::Payment, &fault).await.unwrap();
+    world.scan(&id, 1, ScanType::Shipped).await;
+    let seen = item(&world, STUCK, ItemState::Open).await;
+    assert_eq!(seen.order_id.as_ref(), Some(&id));
+    let flags: Vec<String> = world.order(&id).await.life.attention.into_iter().map(|flag| flag.code).collect();
+    assert_eq!(flags, [STUCK], "the parcel has not been silent for long");
+    world.sandbox.faults.set(Party::Payment, &Fault::default()).await.unwrap();
+    item(&world, STUCK, ItemState::Settled).await;
+    world.scan(&id, 1, ScanType::Delivered).await;
+    assert_eq!(world.ends(&id).await.status, Status::Completed);
+    exactly_once(&world, std::slice::from_ref(&id)).await;
     world.end().await;
 }
 

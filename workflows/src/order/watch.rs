@@ -63,6 +63,18 @@ fn forgotten(order: &Order) -> Option<Instant> {
     Some(after(endless.map(|hold| hold.placed_at).min()?, deadlines.hold.max(deadlines.stuck)))
 }
 
+/// Whether a step of ours is under way, such as taking the money for what has left: that never takes as long as a parcel may. Runs that
+/// began before the watch knew that wait as long as for a parcel.
+fn is_working(order: &Order) -> bool {
+    order.start.shape >= 4 && !order.in_flight.is_empty()
+}
+
+/// Whether only those who carry the parcels can move the order on.
+fn is_with_carriers(order: &Order) -> bool {
+    let under_way = order.start.shape < 4 || order.under_way().next().is_some();
+    order.life.departed() && under_way && !is_working(order)
+}
+
 /// When a person is called because the order as a whole stands still.
 fn standstill(order: &Order) -> Instant {
     if let Some(forgotten) = forgotten(order).filter(|_| !order.life.departed()) {
@@ -70,17 +82,22 @@ fn standstill(order: &Order) -> Instant {
     }
     let deadlines = &order.start.deadlines;
     let heard = order.under_way().map(|s| order.heard(&s.id)).fold(order.moved_at, Instant::max);
-    let still = if order.life.departed() { after(heard, deadlines.no_scan) } else { after(order.moved_at, deadlines.stuck) };
+    let still = if is_with_carriers(order) { after(heard, deadlines.no_scan) } else { after(order.moved_at, deadlines.stuck) };
     order.still_until.map_or(still, |until| still.max(after(until, LATE_MAX)))
 }
 
-/// When a person is called because what has not left yet stands still.
+/// When a person is called because what is ours to do stands still.
 fn stuck(order: &Order) -> Instant {
     if let Some(forgotten) = forgotten(order) {
         return forgotten;
     }
     let still = after(order.moved_at, order.start.deadlines.stuck);
     order.still_until.map_or(still, |until| still.max(after(until, LATE_MAX)))
+}
+
+/// Whether there is more to do for us than to wait for parcels.
+fn is_ours(order: &Order) -> bool {
+    !order.life.all_departed() || is_working(order)
 }
 
 /// Parcels under way, and when a person is called about each that none was called about yet.
@@ -105,7 +122,7 @@ fn deadline(order: &Order, called: Option<Instant>) -> Option<Instant> {
     if order.per_parcel != Some(true) || order.under_way().next().is_none() {
         return (!quiet).then(|| standstill(order));
     }
-    let rest = (!quiet && !order.life.all_departed()).then(|| stuck(order));
+    let rest = (!quiet && is_ours(order)).then(|| stuck(order));
     silent_at(order).map(|(_, at)| at).chain(rest).min()
 }
 
@@ -198,18 +215,19 @@ fn call(desk: &Desk, called: Option<Instant>, now: Instant) -> Option<Instant> {
         let under_way = s.under_way().next().is_some();
         let apart = under_way && s.per_parcel == Some(true);
         let silent: Vec<ShipmentId> = silent_at(s).filter(|(_, at)| !apart || *at <= now).map(|(id, _)| id.clone()).collect();
-        let over = if apart { !s.life.all_departed() && stuck(s) <= now } else { standstill(s) <= now };
+        let over = if apart { is_ours(s) && stuck(s) <= now } else { standstill(s) <= now };
         let whole = over && !quiet;
         let open = s.life.holds.is_empty();
         let forgotten = forgotten(s).is_some_and(|at| at <= now);
-        if apart || whole && open {
+        let ours = apart || !under_way || is_working(s);
+        if apart || whole && open && !ours {
             for id in &silent {
                 s.raise(NO_SCAN, Some(id), "the parcel left and was not reported delivered in time", now);
             }
         }
         if forgotten && !quiet {
             s.raise(STUCK, None, "a hold that names no end has stood for too long; release it, or cancel the order", now);
-        } else if whole && open && (apart || !under_way) {
+        } else if whole && open && ours {
             s.raise(STUCK, None, "the order has not moved in time; see what it waits on", now);
         }
         whole.then_some(s.moved_at)

@@ -22,7 +22,7 @@ use oms_gateways::faults::{Fault, FaultMode};
 use oms_temporal::replay::{download_history, replay};
 use oms_workflows::order::Order;
 
-use crate::replay_stories::replay_named;
+use crate::replay_stories::{begun_otherwise, replay_named};
 use crate::support::until;
 use crate::support::world::{PATIENT, World, now};
 
@@ -279,4 +279,15 @@ async fn no_decision_hangs_on_the_exact_time_of_a_task() {
     let name = "order-lost-refunded.3.json";
     let history = std::fs::read(folder().join(name)).unwrap();
     assert!(replay_named(name, &late_by_a_task(&history)).await.is_err());
+}
+
+/// An older worker leaves what it does not know to newer ones, instead of deciding otherwise than they do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_of_a_newer_version_is_left_to_newer_workers() {
+    for name in [&format!("order-delivered.{SHAPE}.json"), "refund-returned.1.json", "return-completed.1.json"] {
+        let history = std::fs::read(folder().join(name)).unwrap();
+        let newer = begun_otherwise(&history, |input| input["shape"] = (input["shape"].as_u64().unwrap() + 1).into());
+        let error = replay_named(name, &newer).await.unwrap_err().to_string();
+        assert!(error.contains("upgrade this worker, and workers before the API"), "{name}: {error}");
+    }
 }

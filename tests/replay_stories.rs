@@ -205,15 +205,22 @@ async fn every_story_replays_as_it_was_lived() {
     world.end().await;
 }
 
-/// The same history of a run that was started before its input had a shape.
-fn of_the_first_shape(history: &[u8]) -> Vec<u8> {
+/// The same history of a run that was started with another input.
+pub fn begun_otherwise(history: &[u8], change: impl FnOnce(&mut Value)) -> Vec<u8> {
     let mut value: Value = serde_json::from_slice(history).unwrap();
     let pointer = "/events/0/attributes/WorkflowExecutionStartedEventAttributes/input/payloads/0/data";
     let data = value.pointer_mut(pointer).unwrap();
     let mut input: Value = serde_json::from_slice(&STANDARD.decode(data.as_str().unwrap()).unwrap()).unwrap();
-    assert_eq!(input.as_object_mut().unwrap().remove("shape"), Some(STORY_SHAPE.into()));
+    change(&mut input);
     *data = STANDARD.encode(serde_json::to_vec(&input).unwrap()).into();
     serde_json::to_vec(&value).unwrap()
+}
+
+/// The same history of a run that was started before its input had a shape.
+fn of_the_first_shape(history: &[u8]) -> Vec<u8> {
+    begun_otherwise(history, |input| {
+        assert_eq!(input.as_object_mut().unwrap().remove("shape"), Some(STORY_SHAPE.into()));
+    })
 }
 
 /// As long as answers come, refunds and returns of the first shape decide as those of today do; without one they pause, as they did.

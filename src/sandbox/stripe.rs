@@ -41,10 +41,14 @@ async fn serve(
             return (StatusCode::METHOD_NOT_ALLOWED, axum::Json(error)).into_response();
         }
     };
-    let query = query.unwrap_or_default();
-    let parameters = if post { body.as_str() } else { query.as_str() };
-    let call = StripeCall { post, path: &path, parameters, key: text("idempotency-key"), now: now() };
-    let answer = payments.stripe(call).await;
+    let key = text("idempotency-key").map(str::to_owned);
+    let parameters = if post { body } else { query.unwrap_or_default() };
+    // a client that hangs up ends its wait, not what it has asked for
+    let served = tokio::spawn(async move {
+        let call = StripeCall { post, path: &path, parameters: &parameters, key: key.as_deref(), now: now() };
+        payments.stripe(call).await
+    });
+    let Ok(answer) = served.await else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, axum::Json(answer.body)).into_response();
     if answer.replayed {

@@ -8,7 +8,7 @@ use oms_domain::refund::{Ask, RefundId, RefundState};
 use oms_domain::stock::Quantity;
 use serde::{Deserialize, Serialize};
 
-use crate::start::{Deadlines, Patience};
+use crate::start::{Deadlines, Patience, known_shape};
 
 /// Give money back: units, a sum or the shipping fee; everything that is left if none is named.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,7 +133,7 @@ pub struct RefundStart {
     #[serde(default)]
     pub terms: Terms,
     /// The version of the workflow's shape that the refund was started for. 0: nobody is called about a step without an answer.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "known_shape::<STORY_SHAPE, _>")]
     pub shape: u32,
 }
 

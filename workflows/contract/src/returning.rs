@@ -6,7 +6,8 @@ use oms_domain::life::Why;
 use oms_domain::returning::{Inspected, Return, ReturnId, ReturnState};
 use serde::{Deserialize, Serialize};
 
-use crate::refund::Terms;
+use crate::refund::{STORY_SHAPE, Terms};
+use crate::start::known_shape;
 
 /// The input of workflow `Return`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +36,7 @@ pub struct ReturnStart {
     #[serde(default)]
     pub terms: Terms,
     /// The version of the workflow's shape that the return was started for. 0: nobody is called about a step without an answer.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "known_shape::<STORY_SHAPE, _>")]
     pub shape: u32,
 }
 

@@ -12,7 +12,8 @@ use oms_domain::risk::RiskRules;
 use oms_domain::shipment::Scan;
 use oms_domain::shortage::{Decision, OnShortage};
 use oms_domain::stock::{Quantity, Strategy};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::time::Duration;
 
 /// Business deadlines.
@@ -133,6 +134,17 @@ fn first_shape() -> u32 {
     1
 }
 
+/// Reads a shape, if this version knows it. An older worker would decide otherwise than the newer one that the run began with: it fails
+/// the task instead, and the engine gives that to others until one of the newer workers has it.
+pub(crate) fn known_shape<'de, const NEWEST: u32, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let shape = u32::deserialize(deserializer)?;
+    if shape > NEWEST {
+        let remedy = "a newer version started this run; upgrade this worker, and workers before the API";
+        return Err(D::Error::custom(format_args!("shape {shape} is not known here, {NEWEST} is the newest: {remedy}")));
+    }
+    Ok(shape)
+}
+
 /// One line as the workflow needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderLine {
@@ -175,7 +187,7 @@ pub struct OrderStart {
     #[serde(default)]
     pub policies: Policies,
     /// The version of the workflow's shape that the order was started for.
-    #[serde(default = "first_shape")]
+    #[serde(default = "first_shape", deserialize_with = "known_shape::<SHAPE, _>")]
     pub shape: u32,
     /// The order's earlier run was ended by hand: this one takes everything back that it had begun.
     #[serde(default)]

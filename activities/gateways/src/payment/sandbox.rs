@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use oms_domain::Instant;
 use oms_domain::payment::{PaymentMethod, PaymentStatus};
 use oms_domain::reconciliation::{GatewayPayment, Listed};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{
@@ -160,6 +161,11 @@ impl SandboxPayments {
 
     /// One operation from end to end: trouble first, then the repeat's old answer or the effect, once.
     async fn perform(&self, request: Request<'_>) -> Result<Operation, GatewayError> {
+        self.perform_noting(request, &BTreeMap::new()).await
+    }
+
+    /// The same; what takes money from an intent leaves `metadata` on it, and neither is there without the other.
+    async fn perform_noting(&self, request: Request<'_>, metadata: &BTreeMap<String, String>) -> Result<Operation, GatewayError> {
         let fault = self.faults.mode(Party::Payment, request.kind().as_str()).await?;
         let method = self.method(request).await?;
         fault.delay().await;
@@ -181,6 +187,9 @@ impl SandboxPayments {
             return Err(failure);
         }
         let operation = rules::settle(&mut transaction, request, self.lifetime).await?;
+        if let (Request::Capture(capture), Operation::Capture(Capture::Taken { .. })) = (request, &operation) {
+            stripe::annotate(&mut transaction, &capture.payment_id, metadata).await?;
+        }
         Ledger::commit(transaction).await?;
         if fault == FaultMode::CommitThenDrop || method == Some(Method::CommitThenDrop) {
             return Err(dropped());

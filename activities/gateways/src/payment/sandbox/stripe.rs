@@ -23,6 +23,8 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
+pub(super) use rows::annotate;
+
 /// Names of operations without an idempotency key must differ.
 static UNNAMED: AtomicU64 = AtomicU64::new(0);
 

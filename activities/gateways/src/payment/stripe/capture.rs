@@ -156,6 +156,7 @@ impl StripePayments {
             Ok(intent) => intent,
             Err(code) => return self.refuse(root, request, &code).await,
         };
+        let made = self.captured(made, &request.key).await?;
         match made.status.as_str() {
             "succeeded" => {
                 if known.is_none() {
@@ -176,6 +177,16 @@ impl StripePayments {
             }
             _ => Err(GatewayError::unknown_outcome(format!("{PARTY} is still working on the payment"))),
         }
+    }
+
+    /// The intent, taken if the server had come no further than holding it.
+    async fn captured(&self, made: Intent, key: &str) -> Result<Intent, GatewayError> {
+        if made.status != "requires_capture" {
+            return Ok(made);
+        }
+        let path = format!("payment_intents/{}/capture", made.id);
+        let answer = self.http.post::<Intent>(&path, &Vec::new(), &format!("{key}/later/capture")).await;
+        answer.map(|answer| answer.body).map_err(Failure::unexpected)
     }
 
     /// Makes that intent, or says why the server will not.

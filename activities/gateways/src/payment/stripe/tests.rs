@@ -265,6 +265,32 @@ async fn a_later_share_that_was_made_and_not_confirmed_is_confirmed() {
 }
 
 #[tokio::test]
+async fn a_later_share_that_was_held_and_not_taken_is_taken() {
+    let (script, gateway) = scripted().await;
+    let key = "order-0001-2/capture/1";
+    let root = format!(
+        r#"{{"id": "pi_1", "amount": 2000, "amount_received": 1500, "currency": "eur", "status": "succeeded",
+        "metadata": {{"{}": "taken 1500", "{}": "later 500 pi_2"}}}}"#,
+        notes::field("order-0001-1/capture/1"),
+        notes::field(key)
+    );
+    let request = || CaptureRequest { key: key.into(), payment_id: "pi_1".into(), amount: eur(500), now: now() };
+    script.answer(200, &root);
+    script.answer(200, r#"{"id": "pi_2", "amount": 500, "currency": "eur", "status": "requires_capture"}"#);
+    script.answer(200, r#"{"id": "pi_2", "amount": 500, "currency": "eur", "status": "succeeded"}"#);
+    assert_eq!(gateway.capture(request()).await.unwrap(), Capture::Taken { amount: eur(500) });
+    let asked = script.asked();
+    let path = "POST /v1/payment_intents/pi_2/capture";
+    assert!(asked.last().unwrap().starts_with(&format!("{path} {key}/later/capture")), "{asked:?}");
+
+    script.answer(200, &root);
+    script.answer(200, r#"{"id": "pi_2", "amount": 500, "currency": "eur", "status": "requires_capture"}"#);
+    script.answer(500, "{}");
+    let error = gateway.capture(request()).await.unwrap_err();
+    assert!(matches!(error, GatewayError::UnknownOutcome { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn an_expired_hold_is_refused_for_good() {
     let (script, gateway) = scripted().await;
     script.answer(

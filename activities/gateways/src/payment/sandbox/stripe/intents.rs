@@ -10,8 +10,8 @@ use super::rows::{self, IntentRow};
 use super::{Refusal, StripeCall, operation};
 use crate::GatewayError;
 use crate::ledger::Ledger;
-use crate::payment::sandbox::{SandboxPayments, rows as ledger};
-use crate::payment::{Authorization, AuthorizeRequest, Capture, CaptureRequest, PaymentGateway, VoidRequest};
+use crate::payment::sandbox::{Request, SandboxPayments, mismatch, rows as ledger};
+use crate::payment::{Authorization, AuthorizeRequest, Capture, CaptureRequest, Operation, PaymentGateway, VoidRequest};
 
 /// Where our adapter names the order; other callers' payments are of orders that do not exist.
 const ORDER: &str = "oms_order";
@@ -69,8 +69,7 @@ impl SandboxPayments {
     async fn note(&self, id: &str, given: &Parameters) -> Result<(), Refusal> {
         let mut transaction = self.ledger.begin().await?;
         let mut intent = rows::intent(&mut transaction, id).await?.ok_or_else(|| Refusal::missing("intent"))?;
-        intent.metadata.extend(given.metadata());
-        intent.metadata.retain(|_, value| !value.is_empty());
+        intent.merge(&given.metadata());
         if intent.payment.is_none() {
             intent.method = given.text("payment_method").map(str::to_owned).or(intent.method);
         }
@@ -124,7 +123,11 @@ impl SandboxPayments {
         let amount = Money::new(amount, intent.amount.currency);
         let request = CaptureRequest { key: key.clone(), payment_id: id.to_owned(), amount, now: call.now };
         // a lost answer loses the answer only: what belongs to the capture happens with it
-        let taken = self.capture(request).await;
+        let taken = match self.perform_noting(Request::Capture(&request), &given.metadata()).await {
+            Ok(Operation::Capture(answer)) => Ok(answer),
+            Ok(_) => Err(mismatch()),
+            Err(error) => Err(error),
+        };
         match &taken {
             // another capture was faster, and what it left was released
             Ok(Capture::Refused { code }) if code == "voided" => return Err(unexpected_state()),
@@ -137,7 +140,6 @@ impl SandboxPayments {
             }
             Ok(Capture::Taken { .. }) | Err(GatewayError::UnknownOutcome { .. }) => {}
         }
-        self.note(id, given).await?;
         if given.flag("final_capture") != Some(false) && self.intent(id).await?.capturable() > 0 {
             self.release(&intent, &format!("{key}/rest"), call).await?;
         }

@@ -93,7 +93,27 @@ pub(super) async fn update(connection: &mut SqliteConnection, intent: &IntentRow
     Ok(())
 }
 
+/// Merges metadata into an intent's, if there is such an intent.
+pub(in crate::payment::sandbox) async fn annotate(
+    connection: &mut SqliteConnection,
+    id: &str,
+    metadata: &BTreeMap<String, String>,
+) -> Result<(), LedgerError> {
+    if metadata.is_empty() {
+        return Ok(());
+    }
+    let Some(mut row) = intent(connection, id).await? else { return Ok(()) };
+    row.merge(metadata);
+    update(connection, &row).await
+}
+
 impl IntentRow {
+    /// Merges metadata; an empty value takes a field away.
+    pub(super) fn merge(&mut self, metadata: &BTreeMap<String, String>) {
+        self.metadata.extend(metadata.clone());
+        self.metadata.retain(|_, value| !value.is_empty());
+    }
+
     /// How it stands, in Stripe's words.
     pub(super) fn status(&self) -> &'static str {
         match self.payment.as_ref().map(|p| p.status) {

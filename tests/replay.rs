@@ -288,6 +288,6 @@ async fn a_run_of_a_newer_version_is_left_to_newer_workers() {
         let history = std::fs::read(folder().join(name)).unwrap();
         let newer = begun_otherwise(&history, |input| input["shape"] = (input["shape"].as_u64().unwrap() + 1).into());
         let error = replay_named(name, &newer).await.unwrap_err().to_string();
-        assert!(error.contains("upgrade this worker, and workers before the API"), "{name}: {error}");
+        assert!(error.contains("workflow task failed") && error.contains("Failed to create workflow"), "{name}: {error}");
     }
 }

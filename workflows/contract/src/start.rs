@@ -139,8 +139,9 @@ fn first_shape() -> u32 {
 pub(crate) fn known_shape<'de, const NEWEST: u32, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     let shape = u32::deserialize(deserializer)?;
     if shape > NEWEST {
-        let remedy = "a newer version started this run; upgrade this worker, and workers before the API";
-        return Err(D::Error::custom(format_args!("shape {shape} is not known here, {NEWEST} is the newest: {remedy}")));
+        let found =
+            format!("shape {shape} of a newer version, {NEWEST} is the newest known here; upgrade workers before the API");
+        return Err(D::Error::custom(found));
     }
     Ok(shape)
 }

@@ -9,6 +9,7 @@ use oms_domain::message::Topic;
 use oms_domain::order::Status;
 use oms_domain::payment::{PaymentStatus, ReauthorizationPolicy};
 use oms_domain::review::{Resolution, STUCK, UNFUNDED};
+use oms_domain::shipment::ScanType;
 use oms_gateways::payment::{Authentication, OperationKind};
 use temporalio_client::WorkflowExecutionStatus;
 
@@ -154,5 +155,31 @@ async fn a_hold_without_an_end_that_everybody_forgot_calls_a_person() {
     let run = world.run(&id).describe(Default::default()).await.unwrap();
     assert_eq!(run.status(), WorkflowExecutionStatus::Completed);
     replays(world, "held-too-long-delivered", &id).await;
+    end(skipping).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forgotten_hold_calls_a_person_also_when_everything_has_arrived() {
+    let skipping = Skipping::new().await;
+    let world = &skipping.world;
+    world.shelf("mug", "berlin", 10, 1999).await;
+    let id = world.place("one", "pm_card_visa", &[("mug", 1)]).await;
+    booked(world, &id).await;
+    let hold = world.hold(&id, None).await;
+    for kind in [ScanType::Shipped, ScanType::Delivered] {
+        world.scan(&id, 1, kind).await;
+        skipping.pass(DAY).await;
+    }
+    skipping.pass(4 * DAY).await;
+    let order = world.order(&id).await;
+    assert!(order.life.attention.is_empty() && order.life.payment.captured.is_zero(), "{:?}", order.life);
+    skipping.pass(DAY + HOUR).await;
+    flagged(world, &id, STUCK).await;
+    world.release(&id, &hold).await;
+    assert_eq!(world.ends(&id).await.status, Status::Completed);
+    let order = world.order(&id).await;
+    assert!(order.life.attention.is_empty(), "{:?}", order.life.attention);
+    assert_eq!(order.life.payment.captured, order.totals.total);
+    replays(world, "held-while-it-travels-delivered", &id).await;
     end(skipping).await;
 }

@@ -27,6 +27,7 @@ use oms_gateways::payment::{
 use oms_store::TimelineEntry;
 
 use crate::refunds::{delivered, refund_is};
+use crate::replay::replays;
 use crate::returns;
 use crate::support::skipping::Skipping;
 use crate::support::world::{PATIENT, World, sku};
@@ -363,6 +364,7 @@ async fn each_parcel_has_a_week_of_its_own() {
     let order = world.order(&id).await;
     assert!(order.life.attention.is_empty(), "what arrived is not missed any more");
     assert_eq!(order.life.payment.refunded, order.life.shipments[0].amount, "only the first parcel's money went back");
+    replays(world, "silent-parcels-partially-fulfilled", &id).await;
     end(skipping).await;
 }
 

@@ -87,17 +87,20 @@ impl Sql {
 
     /// Nobody else writes until [`Self::unlock`], or until this is dropped.
     pub async fn lock(&mut self) {
-        self.execute(match self {
-            Self::Sqlite(_) => "BEGIN IMMEDIATE",
-            Self::Postgres(_) => {
-                "BEGIN; DO $$ DECLARE name text; BEGIN
-                     FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY tablename LOOP
-                         EXECUTE format('LOCK TABLE %I IN EXCLUSIVE MODE', name);
-                     END LOOP;
-                 END $$"
+        let Self::Postgres(connection) = self else { return self.execute("BEGIN IMMEDIATE").await };
+        // table by table, so somebody may hold one that comes later and wait for one that came before: then let them by
+        let all = "BEGIN; SET LOCAL lock_timeout = '200ms'; DO $$ DECLARE name text; BEGIN
+                       FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY tablename LOOP
+                           EXECUTE format('LOCK TABLE %I IN EXCLUSIVE MODE', name);
+                       END LOOP;
+                   END $$";
+        for _ in 0..100 {
+            if sqlx::raw_sql(all).execute(&mut *connection).await.is_ok() {
+                return;
             }
-        })
-        .await;
+            sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await.unwrap();
+        }
+        panic!("the database is never free");
     }
 
     pub async fn unlock(&mut self) {

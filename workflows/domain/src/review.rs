@@ -147,7 +147,8 @@ pub struct Attention {
     pub detail: String,
     /// Since when.
     pub since: Instant,
-    /// Tells this flag from an earlier one of the same code. None on flags of runs that began when `since` told them apart.
+    /// Tells this flag from an earlier one of the same code. None: `since` does, on orders of shapes before 4 and on what is raised after
+    /// an order's end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub episode: Option<String>,
 }
@@ -161,8 +162,7 @@ impl Attention {
     /// The id of its item in the review queue: the same for every process that looks at it.
     pub fn item(&self, order: &OrderId) -> String {
         let shipment = self.shipment.as_ref().map_or("", |s| s.as_str());
-        let since = || self.since.to_rfc3339();
-        let episode = self.episode.clone().unwrap_or_else(since);
+        let episode = self.episode.clone().unwrap_or_else(|| self.since.to_rfc3339());
         derive(&["review", order.as_str(), &self.code, shipment, &episode]).to_string()
     }
 }

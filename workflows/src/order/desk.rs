@@ -63,6 +63,12 @@ impl Desk {
         self.write(|s| s.passed = s.passed.max(deadline));
     }
 
+    /// By which time is decided what the timer for `deadline` was for: by the deadline, because the task's time may be another in a replay.
+    /// Whatever is due a moment later has a timer of its own. Runs that began before this was known decide by the task's time.
+    pub(super) fn time_of(&self, deadline: Instant) -> Instant {
+        if self.read(|s| s.start.shape >= 4) { deadline } else { self.now() }
+    }
+
     pub(super) fn read<R>(&self, f: impl FnOnce(&Order) -> R) -> R {
         self.ctx.state(f)
     }

@@ -96,7 +96,7 @@ async fn stay_open(desk: &Desk, id: &ShipmentId) -> Result<(), Stop> {
     let Some(confirmed_at) = desk.read(|s| s.confirmed_at) else { return Ok(()) };
     let until = after(confirmed_at, window);
     let over = |s: &Order| s.has_departed(id) || s.is_replaced(id) || s.life.status == Status::Cancelling;
-    if until > desk.now() {
+    if desk.read(|s| s.start.shape >= 4) || until > desk.now() {
         desk.waiting_until(id.as_str(), "the end of the time in which the order may change", Some(until));
         desk.until_or_at(until, "the order may change until then", over).await;
         desk.waiting(id.as_str(), "");

@@ -37,8 +37,11 @@ pub(super) async fn end_holds(desk: Desk) {
     loop {
         desk.until(|s| next_end(s).is_some()).await;
         let Some(end) = desk.read(next_end) else { continue };
-        desk.until_or_at(end, "a hold ends", |s| next_end(s) != Some(end)).await;
-        let now = desk.now();
+        let over = !desk.until_or_at(end, "a hold ends", |s| next_end(s) != Some(end)).await;
+        if !over && desk.read(|s| s.start.shape >= 4) {
+            continue;
+        }
+        let now = desk.time_of(end);
         desk.write(|s| {
             for hold in s.life.expire_holds(now) {
                 s.moved_at = now;
@@ -66,7 +69,7 @@ fn forgotten(order: &Order) -> Option<Instant> {
 /// Whether a step of ours is under way, such as taking the money for what has left: that never takes as long as a parcel may. Runs that
 /// began before the watch knew that wait as long as for a parcel.
 fn is_working(order: &Order) -> bool {
-    order.start.shape >= 4 && !order.in_flight.is_empty()
+    order.start.shape >= 4 && (!order.in_flight.is_empty() || order.life.owes_captures())
 }
 
 /// Whether only those who carry the parcels can move the order on.
@@ -83,7 +86,10 @@ fn standstill(order: &Order) -> Instant {
     let deadlines = &order.start.deadlines;
     let heard = order.under_way().map(|s| order.heard(&s.id)).fold(order.moved_at, Instant::max);
     let still = if is_with_carriers(order) { after(heard, deadlines.no_scan) } else { after(order.moved_at, deadlines.stuck) };
-    order.still_until.map_or(still, |until| still.max(after(until, LATE_MAX)))
+    let still = order.still_until.map_or(still, |until| still.max(after(until, LATE_MAX)));
+    // what such a hold keeps from being done is no reason to call before the hold itself is one
+    let kept = forgotten(order).filter(|_| order.start.shape >= 4);
+    kept.map_or(still, |at| still.max(at))
 }
 
 /// When a person is called because what is ours to do stands still.
@@ -156,7 +162,7 @@ pub(super) async fn call_a_person(desk: Desk) {
         let moved = |s: &Order| called.is_some_and(|at| s.moved_at > at);
         if desk.read(moved) {
             let code = desk.read(|s| if s.life.departed() { NO_SCAN } else { STUCK });
-            let now = desk.now();
+            let now = desk.time_of(desk.read(|s| s.passed));
             let forgotten = desk.read(forgotten).is_some_and(|at| at <= now);
             for code in [code, STUCK].into_iter().filter(|code| *code != STUCK || !forgotten) {
                 desk.clear(code, None);
@@ -172,8 +178,8 @@ pub(super) async fn call_a_person(desk: Desk) {
         // a later deadline needs no new timer, an earlier one does
         let earlier = desk.until(|s| next(s).is_some_and(|at| at < due) || moved(s));
         if fires(&desk, due, earlier).await {
-            let now = desk.now();
-            desk.write(|s| s.looked_at = now);
+            let now = desk.time_of(due);
+            desk.write(|s| s.looked_at = s.looked_at.max(now));
             if let Some(at) = call(&desk, called, now) {
                 called = Some(at);
             }

@@ -164,7 +164,7 @@ impl SandboxPayments {
         self.perform_noting(request, &BTreeMap::new()).await
     }
 
-    /// The same; what takes money from an intent leaves `metadata` on it, and neither is there without the other.
+    /// The same, with what a capture leaves on its intent.
     async fn perform_noting(&self, request: Request<'_>, metadata: &BTreeMap<String, String>) -> Result<Operation, GatewayError> {
         let fault = self.faults.mode(Party::Payment, request.kind().as_str()).await?;
         let method = self.method(request).await?;
@@ -195,6 +195,14 @@ impl SandboxPayments {
             return Err(dropped());
         }
         Ok(operation)
+    }
+
+    /// Takes money, and leaves `metadata` on the intent that it comes from; neither is there without the other.
+    async fn take(&self, request: &CaptureRequest, metadata: &BTreeMap<String, String>) -> Result<Capture, GatewayError> {
+        match self.perform_noting(Request::Capture(request), metadata).await? {
+            Operation::Capture(answer) => Ok(answer),
+            _ => Err(mismatch()),
+        }
     }
 
     /// The method of the payment that the call is about; none while there is no such payment.
@@ -250,10 +258,7 @@ impl PaymentGateway for SandboxPayments {
     }
 
     async fn capture(&self, request: CaptureRequest) -> Result<Capture, GatewayError> {
-        match self.perform(Request::Capture(&request)).await? {
-            Operation::Capture(answer) => Ok(answer),
-            _ => Err(mismatch()),
-        }
+        self.take(&request, &BTreeMap::new()).await
     }
 
     async fn void(&self, request: VoidRequest) -> Result<Void, GatewayError> {

@@ -169,9 +169,26 @@ pub(crate) async fn close(connection: &mut Conn, order: Option<&OrderId>, decide
 pub(crate) async fn mirror(connection: &mut Conn, order: &OrderId, before: &Life, after: &Life, now: Instant) -> Result<()> {
     // every flag, not only new ones: a worker of the version before may have raised it without an item
     raise(connection, order, after).await?;
-    let raised: Vec<String> = after.attention.iter().map(|flag| flag.item(order)).collect();
-    let lowered: Vec<String> = before.attention.iter().map(|flag| flag.item(order)).filter(|id| !raised.contains(id)).collect();
-    settle_all(connection, lowered.iter().map(String::as_str), now).await?;
+    let items = |life: &Life| life.attention.iter().map(|flag| flag.item(order)).collect::<Vec<_>>();
+    let (was, is) = (items(before), items(after));
+    // a run that was reset may raise a flag anew whose item its earlier life had seen closed
+    reopen(connection, is.iter().filter(|id| !was.contains(id)).map(String::as_str).collect()).await?;
+    settle_all(connection, was.iter().filter(|id| !is.contains(id)).map(String::as_str), now).await?;
+    Ok(())
+}
+
+async fn reopen(connection: &mut Conn, items: Vec<&str>) -> Result<()> {
+    if items.is_empty() {
+        return Ok(());
+    }
+    sqlx::query::<Db>(concat!(
+        "UPDATE review_items SET state = 'open', closed_at = NULL, action = NULL, reference = NULL, reason = NULL, actor = NULL
+         WHERE state <> 'open' AND id ",
+        one_of!("$1")
+    ))
+    .bind(Json(items))
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

@@ -79,6 +79,11 @@ async fn flags_are_mirrored(world: World) {
     assert_eq!(open_now(&world).await, ["stuck"], "the same flag, raised anew, is an item of its own");
     store.record(&record("o", 4, life(Status::Confirmed), vec![]), at(8)).await.unwrap();
     assert!(open_now(&world).await.is_empty() && !needs_attention(&world, "o").await);
+
+    let once_more = record("o", 5, flagged(Status::Confirmed, std::slice::from_ref(&lost)), vec![]);
+    store.record(&once_more, at(9)).await.unwrap();
+    assert_eq!(open_now(&world).await, ["lost"], "a run that was reset raises the very same flag");
+    assert!(needs_attention(&world, "o").await);
 }
 
 async fn a_person_resolves_in_a_record(world: World) {

@@ -82,11 +82,14 @@ impl StripePayments {
         path: &str,
         form: Vec<(String, String)>,
     ) -> Result<Capture, GatewayError> {
+        // an earlier attempt may be on its way still: it is repeated under its key, and what was taken decides
+        let begun = matches!(root.note(&request.key), Some(Note::Taking(_)));
         self.write_note(root, &request.key, &Note::Taking(amount)).await?;
         let moved = || GatewayError::unknown_outcome(format!("{PARTY} says that the payment has moved meanwhile"));
         let seen = self.intent(&root.id).await?.filter(|intent| intent.status == "requires_capture").ok_or_else(moved)?;
         match seen.contended(&request.key) {
             None => {}
+            Some(true) if begun => {}
             Some(true) => return self.give_way(&seen, request, amount).await,
             // the other one gives way
             Some(false) => return Err(GatewayError::unavailable("another share of the payment is being taken")),
@@ -156,7 +159,10 @@ impl StripePayments {
             Ok(intent) => intent,
             Err(code) => return self.refuse(root, request, &code).await,
         };
-        let made = self.captured(made, &request.key).await?;
+        let made = match self.captured(made, &request.key).await {
+            Ok(intent) => intent,
+            Err(failure) => return self.not_taken(root, request, failure).await,
+        };
         match made.status.as_str() {
             "succeeded" => {
                 if known.is_none() {
@@ -180,13 +186,12 @@ impl StripePayments {
     }
 
     /// The intent, taken if the server had come no further than holding it.
-    async fn captured(&self, made: Intent, key: &str) -> Result<Intent, GatewayError> {
+    async fn captured(&self, made: Intent, key: &str) -> Result<Intent, Failure> {
         if made.status != "requires_capture" {
             return Ok(made);
         }
         let path = format!("payment_intents/{}/capture", made.id);
-        let answer = self.http.post::<Intent>(&path, &Vec::new(), &format!("{key}/later/capture")).await;
-        answer.map(|answer| answer.body).map_err(Failure::unexpected)
+        Ok(self.http.post::<Intent>(&path, &Vec::new(), &format!("{key}/later/capture")).await?.body)
     }
 
     /// Makes that intent, or says why the server will not.

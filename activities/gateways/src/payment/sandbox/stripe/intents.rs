@@ -10,8 +10,8 @@ use super::rows::{self, IntentRow};
 use super::{Refusal, StripeCall, operation};
 use crate::GatewayError;
 use crate::ledger::Ledger;
-use crate::payment::sandbox::{Request, SandboxPayments, mismatch, rows as ledger};
-use crate::payment::{Authorization, AuthorizeRequest, Capture, CaptureRequest, Operation, PaymentGateway, VoidRequest};
+use crate::payment::sandbox::{SandboxPayments, rows as ledger};
+use crate::payment::{Authorization, AuthorizeRequest, Capture, CaptureRequest, PaymentGateway, VoidRequest};
 
 /// Where our adapter names the order; other callers' payments are of orders that do not exist.
 const ORDER: &str = "oms_order";
@@ -123,11 +123,7 @@ impl SandboxPayments {
         let amount = Money::new(amount, intent.amount.currency);
         let request = CaptureRequest { key: key.clone(), payment_id: id.to_owned(), amount, now: call.now };
         // a lost answer loses the answer only: what belongs to the capture happens with it
-        let taken = match self.perform_noting(Request::Capture(&request), &given.metadata()).await {
-            Ok(Operation::Capture(answer)) => Ok(answer),
-            Ok(_) => Err(mismatch()),
-            Err(error) => Err(error),
-        };
+        let taken = self.take(&request, &given.metadata()).await;
         match &taken {
             // another capture was faster, and what it left was released
             Ok(Capture::Refused { code }) if code == "voided" => return Err(unexpected_state()),

@@ -33,11 +33,8 @@ impl SandboxPayments {
     pub(super) async fn search_intents(&self, given: &Parameters) -> Result<Value, Refusal> {
         let query = given.text("query").unwrap_or_default();
         let (field, value) = read_query(query).ok_or_else(|| Refusal::invalid("parameter_invalid", Some("query")))?;
-        let fits = |i: &IntentRow| match value {
-            Some(value) => i.metadata.get(field).is_some_and(|v| v == value),
-            None => i.metadata.contains_key(field),
-        };
-        let found: Vec<Value> = self.intents().await?.into_iter().filter(fits).map(|i| i.shown(false)).collect();
+        let found = rows::with_metadata(&mut *self.ledger.view().await?, field, value).await?;
+        let found: Vec<Value> = found.iter().map(|intent| intent.shown(false)).collect();
         Ok(
             json!({"object": "search_result", "url": "/v1/payment_intents/search", "has_more": false, "next_page": null, "data": found}),
         )

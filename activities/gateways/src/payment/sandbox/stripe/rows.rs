@@ -38,8 +38,25 @@ pub(super) async fn intent(connection: &mut SqliteConnection, id: &str) -> Resul
 /// All intents, newest first.
 pub(super) async fn all(connection: &mut SqliteConnection) -> Result<Vec<IntentRow>, LedgerError> {
     let rows = sqlx::query("SELECT * FROM stripe_intents ORDER BY seq DESC").fetch_all(&mut *connection).await?;
+    read_all(connection, &rows).await
+}
+
+/// Intents with a field of metadata, of this value or of any, newest first.
+pub(super) async fn with_metadata(
+    connection: &mut SqliteConnection,
+    field: &str,
+    value: Option<&str>,
+) -> Result<Vec<IntentRow>, LedgerError> {
+    let sql = "SELECT * FROM stripe_intents
+               WHERE EXISTS (SELECT 1 FROM json_each(metadata) m WHERE m.key = $1 AND ($2 IS NULL OR m.value = $2))
+               ORDER BY seq DESC";
+    let rows = sqlx::query(sql).bind(field).bind(value).fetch_all(&mut *connection).await?;
+    read_all(connection, &rows).await
+}
+
+async fn read_all(connection: &mut SqliteConnection, rows: &[SqliteRow]) -> Result<Vec<IntentRow>, LedgerError> {
     let mut intents = Vec::with_capacity(rows.len());
-    for row in &rows {
+    for row in rows {
         intents.push(read(connection, row).await?);
     }
     Ok(intents)

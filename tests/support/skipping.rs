@@ -17,8 +17,6 @@ use super::engine::{free_port, tethered_while, tools};
 use super::world::World;
 
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
-/// Whoever writes does so within this time of what it is about.
-const QUIET: Duration = Duration::from_millis(60);
 
 /// A world whose time stands still, but for the seconds that work takes, until it is told to pass.
 pub struct Skipping {
@@ -42,26 +40,10 @@ impl Skipping {
     /// Lets time pass. Timers fire at their time, one after the other, each when the work of those before it is done; activities and
     /// workflow tasks take the time that they take.
     pub async fn pass(&self, span: Duration) {
-        self.settle().await;
         let sleep = SleepRequest { duration: Some(span.try_into().unwrap()) };
         let mut server = self.world.client.connection().test_service();
         let passing = server.unlock_time_skipping_with_sleep(Request::new(sleep));
         tokio::time::timeout(super::world::PATIENT, passing).await.expect("time passes").unwrap();
-    }
-}
-
-impl Skipping {
-    /// Waits until nobody writes any more: a record that is on its way when time leaps is dated days after what it tells.
-    async fn settle(&self) {
-        let written = || async {
-            let orders = self.world.store.audit_orders(None, 1_000).await.unwrap();
-            orders.iter().map(|order| order.rev + order.seq).sum::<u64>()
-        };
-        let mut before = None;
-        while before != Some(written().await) {
-            before = Some(written().await);
-            tokio::time::sleep(QUIET).await;
-        }
     }
 }
 

@@ -155,8 +155,12 @@ async fn commit(desk: &Desk, shipment: &Shipment) {
     }
     let key = format!("committed/{}", shipment.id);
     let fact = Fact::new(key, FactKind::StockCommitted, desk.now()).about(&shipment.id);
-    // the capture, on its way beside us, brings a record of its own unless a hold keeps it
-    if desk.read(|s| s.life.holds.is_empty() && s.life.payment.captured != s.total) {
+    // the capture, if it is on its way beside us, brings a record of its own; runs of before took one for granted unless a hold kept it
+    let brings = |s: &Order| match s.start.shape {
+        ..4 => s.life.holds.is_empty() && s.life.payment.captured != s.total,
+        _ => s.in_flight.iter().any(|(step, id)| *step == Step::Capture && *id == shipment.id),
+    };
+    if desk.read(brings) {
         desk.note(fact);
     } else {
         desk.publish(fact);

@@ -41,9 +41,9 @@ pub(super) async fn end_holds(desk: Desk) {
         if !over && desk.read(|s| s.start.shape >= 4) {
             continue;
         }
-        let now = desk.time_of(end);
+        let (end, now) = (desk.time_of(end), desk.now());
         desk.write(|s| {
-            for hold in s.life.expire_holds(now) {
+            for hold in s.life.expire_holds(end) {
                 s.moved_at = now;
                 s.over.insert(hold.id.as_str().to_owned());
                 s.journal.publish(Fact::new(format!("hold/{}/expired", hold.id), FactKind::HoldExpired, now));

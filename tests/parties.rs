@@ -208,7 +208,8 @@ impl Stage {
 
     /// Waits until everything is told, then compares the books of everybody.
     async fn balanced(&self, orders: usize) {
-        until("messages and events are out", PATIENT * 2, || async {
+        // what a long trouble held up goes out at the rate at which parked work goes on
+        until("messages and events are out", PATIENT * 2 + lasts(15) * 4, || async {
             let rows = self.store.audit_orders(None, 10_000).await.unwrap();
             let open = rows.iter().any(|o| o.messages_open_since.is_some() || o.outbox_unpublished_since.is_some());
             (!open).then_some(())

@@ -7,7 +7,7 @@ use oms_domain::shipment::ShipmentStatus;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 
 use crate::support::until;
-use crate::support::world::{PATIENT, World};
+use crate::support::world::{PATIENT, World, now};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_resumes_within_a_second() {
@@ -40,5 +40,23 @@ async fn a_release_resumes_within_a_second() {
     }
     let took = resumed.unwrap().checked_sub(released.unwrap()).expect("booked after the release");
     assert!(took < Duration::from_secs(1), "the order went on after {took:?}");
+    world.end().await;
+}
+
+/// One that is placed straight in the engine, behind the API's back: whether its end has passed is for its timer to say.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_whose_end_has_passed_ends_at_once() {
+    let world = World::new().await;
+    world.shelf("mug", "berlin", 10, 1999).await;
+    let id = world.place("one", "pm_sandbox_slow", &[("mug", 1)]).await;
+    let hold = world.hold(&id, Some(now() - Duration::from_secs(60))).await;
+    until("the courier is booked", PATIENT, || async {
+        let life = world.order(&id).await.life;
+        (life.holds.is_empty() && life.shipments.iter().any(|s| s.status == ShipmentStatus::Booked)).then_some(())
+    })
+    .await;
+    let told = world.store.timeline(&id).await.unwrap();
+    let of_the_hold: Vec<&str> = told.iter().map(|entry| entry.kind.as_str()).filter(|kind| kind.starts_with("hold.")).collect();
+    assert_eq!(of_the_hold, ["hold.placed", "hold.expired"], "{hold}");
     world.end().await;
 }

@@ -1,10 +1,11 @@
 //! Stripe, or a server that speaks its wire format, as the payment gateway.
 //!
 //! **Nothing happens twice.** An authorization is a PaymentIntent of `capture_method=manual`. Our effect key travels as `Idempotency-Key`
-//! (with a word behind it where an operation takes more than one request, because a key is good for one) and stands in the intent's metadata, and before anything is done it is looked whether it was done already: a server may ignore
-//! idempotency keys, forgets them after a day, and answers a repeat with how things stood then. Looking means Stripe's search by metadata;
-//! where there is none, the list of intents is read through. The search lags behind by up to a minute; within that time the idempotency
-//! key protects, and a contradiction (the key was used for something else) counts as an unknown outcome and is looked at again later.
+//! and stands in the intent's metadata, and before anything is done it is looked whether it was done already: a server may ignore
+//! idempotency keys, forgets them after a day, and answers a repeat with how things stood then. A key is good for one request: an
+//! operation that takes several puts a word behind it. Looking means Stripe's search by metadata; where there is none, the list of intents
+//! is read through. The search lags behind by up to a minute; within that time the idempotency key protects, and a contradiction (the key
+//! was used for something else) counts as an unknown outcome and is looked at again later.
 //!
 //! **Notes.** The first intent of an authorization keeps in its metadata what every later operation came to (`notes`), so a key's fate
 //! is read from the server and `sum(captures) <= authorized` holds by its own record. There is room for about 45 operations.

@@ -245,49 +245,66 @@ async fn where_the_card_allows_it_each_share_is_a_capture_of_the_one_intent() {
     assert!(!script.asked()[1].contains("final_capture=false"), "nothing is left to be held");
 }
 
-#[tokio::test]
-async fn a_later_share_that_was_made_and_not_confirmed_is_confirmed() {
-    let (script, gateway) = scripted().await;
-    let key = "order-0001-2/capture/1";
-    let root = format!(
+/// The key of a second share, for which an intent of its own was made.
+const LATER: &str = "order-0001-2/capture/1";
+
+fn later() -> CaptureRequest {
+    CaptureRequest { key: LATER.into(), payment_id: "pi_1".into(), amount: eur(500), now: now() }
+}
+
+/// The first intent as it stands then.
+fn root_of_later() -> String {
+    format!(
         r#"{{"id": "pi_1", "amount": 2000, "amount_received": 1500, "currency": "eur", "status": "succeeded",
         "metadata": {{"{}": "taken 1500", "{}": "later 500 pi_2"}}}}"#,
         notes::field("order-0001-1/capture/1"),
-        notes::field(key)
-    );
-    script.answer(200, &root);
-    script.answer(200, r#"{"id": "pi_2", "amount": 500, "currency": "eur", "status": "requires_confirmation"}"#);
-    script.answer(200, r#"{"id": "pi_2", "amount": 500, "currency": "eur", "status": "succeeded"}"#);
-    let request = CaptureRequest { key: key.into(), payment_id: "pi_1".into(), amount: eur(500), now: now() };
-    assert_eq!(gateway.capture(request).await.unwrap(), Capture::Taken { amount: eur(500) });
+        notes::field(LATER)
+    )
+}
+
+/// That intent.
+fn share(status: &str) -> String {
+    format!(r#"{{"id": "pi_2", "amount": 500, "currency": "eur", "status": "{status}"}}"#)
+}
+
+#[tokio::test]
+async fn a_later_share_that_was_made_and_not_confirmed_is_confirmed() {
+    let (script, gateway) = scripted().await;
+    script.answer(200, &root_of_later());
+    script.answer(200, &share("requires_confirmation"));
+    script.answer(200, &share("succeeded"));
+    assert_eq!(gateway.capture(later()).await.unwrap(), Capture::Taken { amount: eur(500) });
     let asked = script.asked();
-    assert!(asked.last().unwrap().starts_with(&format!("POST /v1/payment_intents/pi_2/confirm {key}/confirm")), "{asked:?}");
+    assert!(asked[2].starts_with(&format!("POST /v1/payment_intents/pi_2/confirm {LATER}/confirm")), "{asked:?}");
 }
 
 #[tokio::test]
 async fn a_later_share_that_was_held_and_not_taken_is_taken() {
     let (script, gateway) = scripted().await;
-    let key = "order-0001-2/capture/1";
-    let root = format!(
-        r#"{{"id": "pi_1", "amount": 2000, "amount_received": 1500, "currency": "eur", "status": "succeeded",
-        "metadata": {{"{}": "taken 1500", "{}": "later 500 pi_2"}}}}"#,
-        notes::field("order-0001-1/capture/1"),
-        notes::field(key)
-    );
-    let request = || CaptureRequest { key: key.into(), payment_id: "pi_1".into(), amount: eur(500), now: now() };
-    script.answer(200, &root);
-    script.answer(200, r#"{"id": "pi_2", "amount": 500, "currency": "eur", "status": "requires_capture"}"#);
-    script.answer(200, r#"{"id": "pi_2", "amount": 500, "currency": "eur", "status": "succeeded"}"#);
-    assert_eq!(gateway.capture(request()).await.unwrap(), Capture::Taken { amount: eur(500) });
+    let held = || {
+        script.answer(200, &root_of_later());
+        script.answer(200, &share("requires_capture"));
+    };
+    held();
+    script.answer(200, &share("succeeded"));
+    assert_eq!(gateway.capture(later()).await.unwrap(), Capture::Taken { amount: eur(500) });
     let asked = script.asked();
-    let path = "POST /v1/payment_intents/pi_2/capture";
-    assert!(asked.last().unwrap().starts_with(&format!("{path} {key}/later/capture")), "{asked:?}");
+    assert!(asked[2].starts_with(&format!("POST /v1/payment_intents/pi_2/capture {LATER}/later/capture")), "{asked:?}");
 
-    script.answer(200, &root);
-    script.answer(200, r#"{"id": "pi_2", "amount": 500, "currency": "eur", "status": "requires_capture"}"#);
+    held();
     script.answer(500, "{}");
-    let error = gateway.capture(request()).await.unwrap_err();
+    let error = gateway.capture(later()).await.unwrap_err();
     assert!(matches!(error, GatewayError::UnknownOutcome { .. }), "{error}");
+    script.asked();
+
+    // the hold has ended meanwhile: noted, and never asked for again
+    held();
+    script.answer(400, r#"{"error": {"type": "invalid_request_error", "code": "capture_charge_authorization_expired"}}"#);
+    script.answer(200, "{}");
+    let refused = Capture::Refused { code: "authorization_expired".into() };
+    assert_eq!(gateway.capture(later()).await.unwrap(), refused);
+    let asked = script.asked();
+    assert!(asked[3].starts_with("POST /v1/payment_intents/pi_1 ") && asked[3].contains("refused"), "{asked:?}");
 }
 
 #[tokio::test]

@@ -307,6 +307,27 @@ async fn a_later_share_that_was_held_and_not_taken_is_taken() {
     assert!(asked[3].starts_with("POST /v1/payment_intents/pi_1 ") && asked[3].contains("refused"), "{asked:?}");
 }
 
+/// On a server that notes and captures in two requests: the first attempt's capture may be on its way still, and would take besides.
+#[tokio::test]
+async fn a_share_whose_capture_was_begun_does_not_give_way() {
+    let (script, gateway) = scripted().await;
+    learn(&gateway.limits.no_capture_metadata);
+    let mut keys = ["order-0001-1/capture/1", "order-0001-2/capture/1"];
+    keys.sort_by_key(|key| notes::field(key));
+    let [first, mine] = keys;
+    let standing = |notes: &str| {
+        format!(r#"{{"id": "pi_1", "amount": 2000, "currency": "eur", "status": "requires_capture", "metadata": {{{notes}}}}}"#)
+    };
+    let both = format!(r#""{}": "taking 1500", "{}": "taking 500""#, notes::field(first), notes::field(mine));
+    let request = CaptureRequest { key: mine.into(), payment_id: "pi_1".into(), amount: eur(500), now: now() };
+    for answer in [standing(&both), "{}".into(), standing(&both), "{}".into(), "{}".into()] {
+        script.answer(200, &answer);
+    }
+    assert_eq!(gateway.capture(request).await.unwrap(), Capture::Taken { amount: eur(500) });
+    let asked = script.asked();
+    assert!(asked[3].starts_with(&format!("POST /v1/payment_intents/pi_1/capture {mine} ")), "{asked:?}");
+}
+
 #[tokio::test]
 async fn an_expired_hold_is_refused_for_good() {
     let (script, gateway) = scripted().await;
